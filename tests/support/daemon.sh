@@ -75,6 +75,7 @@ daemon_end()
 {
 	daemon_code=0
 	kill -s "$1" "$daemon_pid"
+	# shellcheck disable=SC2034 # for the caller
 	wait "$daemon_pid" 2>/dev/null || daemon_code=$?
 	daemon_pid=
 }
