@@ -27,6 +27,8 @@
 #ifndef RINGTAIL_SHM_BELL_H
 #define RINGTAIL_SHM_BELL_H
 
+#include <linux/futex.h>
+
 #include "shm/base.h"
 #include "shm/layout.h"
 #include "shm/order.h"
@@ -35,6 +37,7 @@
 #define RT_POLL_NS	 UINT64_C(1000000)    /* ... or so often, if nobody can wake it */
 #define RT_WAKE_INLINE	 4  /* sleepers of a topic that a commit wakes by itself */
 #define RT_SLEEP_TOPICS	 8  /* more than so many topics: RT_TOPIC_ANY */
+#define RT_SLEEP_WORDS	 (RT_SLEEP_TOPICS + 2) /* topics, life, cancel */
 
 /* The topic of a key: a hash of what precedes its first '/'; 0 .. 30. */
 uint32_t rt_topic(const void *key, size_t len);
@@ -49,6 +52,7 @@ struct rt_sleeper {
 	struct rt_bell *bell;
 	const _Atomic uint32_t *cancel; /* private word, 0 until canceled; may be NULL */
 	uint32_t topics;		/* bit mask; what to announce and wait for */
+	bool always;			/* RT_WAKE_ALWAYS: no bell is needed */
 	bool no_waitv;			/* kernel or sandbox without futex_waitv(2) */
 	bool no_membarrier;		/* likewise */
 	uint32_t seen_life;
@@ -57,6 +61,12 @@ struct rt_sleeper {
 
 /* Reduces @topics to what a sleeper waits on: at most RT_SLEEP_TOPICS, or ANY. */
 uint32_t rt_sleep_topics(uint32_t topics);
+
+/*
+ * The futexes of an armed sleeper as futex_waitv(2) and io_uring take them: cancel,
+ * life, topics.  Returns how many; @ret has room for RT_SLEEP_WORDS.
+ */
+unsigned rt_sleeper_words(const struct rt_sleeper *sleeper, struct futex_waitv *ret);
 
 /*
  * First half of going to sleep: remember the words, ring, barrier.  The caller
@@ -74,6 +84,9 @@ int rt_sleeper_wait(struct rt_sleeper *sleeper, uint64_t timeout_ns);
 
 /* Wakes everybody who sleeps on `life`; works on a read-only mapping. */
 void rt_wake_life(const struct rt_hot *hot);
+
+/* Wakes everybody who sleeps on a word of wakes[]; after it was moved. */
+void rt_wake_word(const _Atomic uint32_t *word);
 
 /* Wakes whoever sleeps on a private word, such as a cancel word. */
 void rt_wake_private(const _Atomic uint32_t *word);

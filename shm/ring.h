@@ -140,6 +140,9 @@ int rt_writer_claim(struct rt_writer *writer, uint8_t flags, const void *key, si
 void rt_writer_commit(struct rt_writer *writer);
 void rt_writer_abort(struct rt_writer *writer);
 
+/* For rt_writer_open(), when next, pos and floor are known. */
+void rt_writer_init_limits(struct rt_writer *writer);
+
 /* Seq of the newest committed event. */
 RT_INLINE uint64_t rt_writer_head(const struct rt_writer *writer)
 {

@@ -9,6 +9,7 @@
 #define RINGTAIL_SHM_SEGMENT_H
 
 #include <sys/types.h>
+#include <time.h>
 
 #include "shm/base.h"
 #include "shm/layout.h"

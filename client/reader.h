@@ -1,0 +1,111 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * reader.h - a reader from the inside, for the files of client/ only
+ *
+ *	open.c      options and where to start
+ *	position.c  what is handled: events, gaps, moving to a successor ring
+ *	read.c      the calls that read
+ *	wait.c      spinning and sleeping
+ *	pollfd*.c   a descriptor instead of sleeping
+ *	inspect.c   information and statistics
+ */
+#ifndef RINGTAIL_CLIENT_READER_H
+#define RINGTAIL_CLIENT_READER_H
+
+#include <ringtail.h>
+
+#include "client/filter.h"
+#include "client/pollfd.h"
+#include "shm/ring.h"
+
+/*
+ * The transaction that is being delivered, copied whole before its first event is
+ * handed out, so that it is delivered whole whatever the writer does meanwhile.
+ */
+struct rt_buffer {
+	struct ringtail_event *events; /* those that match the filters */
+	size_t n, at;		       /* how many; the next to hand out */
+	size_t cap;
+	uint8_t *data; /* their keys and values */
+	size_t data_cap;
+	uint64_t last; /* seq of the last event of the transaction */
+};
+
+struct ringtail {
+	/* used by each read */
+	struct rt_segment segment;
+	uint64_t next;	   /* the seq to look at next; everything below is fetched */
+	uint64_t position; /* everything up to it is handed out, filtered or lost */
+	uint64_t delivered;
+	struct rt_buffer buffer;
+	int stop; /* the first reason to stop; 0 while there is none */
+	bool answered; /* the first call has been */
+	bool lent;     /* event `next` is borrowed ... */
+	bool overrun;  /* ... and was found overwritten */
+	struct rt_filters filters;
+
+	uint64_t start;
+	uint64_t marker_seq; /* position at the end of the newest whole transaction */
+	uint64_t filtered, lost, gaps, sleeps, spurious, moves;
+	uint64_t resumed_at; /* where reading went on after the newest lap; 0: never */
+	struct ringtail_gap_info gap; /* the newest; count 0: none yet */
+	bool gap_due;		      /* found at open, to be reported by the first call */
+	uint32_t start_kind;	      /* enum ringtail_start */
+	uint32_t on_gap;
+	uint32_t wait;
+	uint64_t spin_ns;
+
+	char *path; /* of the ring file; NULL: opened by descriptor */
+	struct rt_bell *bell;
+	uint64_t bell_id; /* of the bell that is mapped, or that cannot be */
+	struct rt_sleeper sleeper;
+	uint32_t relayed_life; /* the writer's death that was passed on */
+	_Atomic uint32_t cancel;
+	struct rt_pollfd *pollfd;
+	uint32_t fd_mode;
+	struct rt_fault fault;
+};
+
+/* Records the first reason to stop, with its text, and returns it. */
+int rt_reader_stop(struct ringtail *r, int why);
+
+/*
+ * Fetches the next transaction that matches into the buffer, moving over those that
+ * do not.  RINGTAIL_EVENT, RINGTAIL_NOTHING, RINGTAIL_GAP or a negative error.
+ */
+int rt_reader_fetch(struct ringtail *r);
+
+/* As above, for one event that stays where it is. */
+int rt_reader_lend(struct ringtail *r, struct ringtail_event *event);
+
+/* What to do when nothing is there: closed, canceled, moved on?  As rt_reader_fetch(). */
+int rt_reader_idle(struct ringtail *r);
+
+/* Did the feed get another ring file without telling?  RINGTAIL_NOTHING if not. */
+int rt_reader_check_path(struct ringtail *r);
+
+/* Accounts for the @n events after the position. */
+void rt_reader_filtered(struct ringtail *r, uint64_t n);
+void rt_reader_delivered(struct ringtail *r, uint64_t seq);
+void rt_reader_txn_end(struct ringtail *r, uint64_t last);
+
+/* The bell of the feed, mapped; NULL if there is none or it may not be written. */
+void rt_reader_map_bell(struct ringtail *r);
+
+/* Announces and remembers; 0 or 1 as rt_sleeper_arm(). */
+int rt_reader_arm(struct ringtail *r);
+
+/*
+ * Waits for @try to return something else than RINGTAIL_NOTHING, at most
+ * @timeout_ns, by the reader's strategy.
+ */
+int rt_reader_wait(struct ringtail *r, int (*try)(struct ringtail *r, void *arg), void *arg,
+		   int64_t timeout_ns);
+
+/* $RINGTAIL_DIR, or the default; -ENOENT with a text when there is none. */
+int rt_default_dir(const char *dir, char *ret, size_t size, struct rt_fault *fault);
+
+/* The text that ringtail_error(NULL) shows in this thread. */
+struct rt_fault *rt_open_fault(void);
+
+#endif
