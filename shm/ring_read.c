@@ -8,6 +8,8 @@
 /* A heartbeat is late when so many are missing. */
 #define LATE_BEATS 3
 
+#define BOUNDS_TRIES 1000
+
 /* One 8-byte word of a slot, as it is at this moment. */
 static uint64_t slot_word(const struct rt_slot *slot, unsigned index)
 {
@@ -90,12 +92,14 @@ void rt_ring_bounds(const struct rt_segment *segment, uint64_t *ret_oldest,
 		    uint64_t *ret_head)
 {
 	uint64_t head, floor;
+	unsigned tries = 0;
 
-	/* The floor of a moment at which head was what it is. */
+	/* The floor of a moment at which head was what it is.  That fails only if a
+	 * ring's worth was committed in between, or for ever if the ring is damaged. */
 	do {
 		head = rt_load64(&segment->hot->head);
 		floor = rt_load64(&segment->hot->floor);
-	} while (floor > head + 1);
+	} while (floor > head + 1 && ++tries < BOUNDS_TRIES);
 
 	uint64_t oldest = rt_max(floor, segment->geo.first_seq);
 

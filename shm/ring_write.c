@@ -198,11 +198,13 @@ static __attribute__((noinline)) void wake(struct rt_writer *w, uint64_t first, 
 	uint32_t topics = topics_of(w, first, last);
 	uint32_t rung = topics;
 
+	/* Pairs with that of rt_sleeper_arm(); and "noted already" must not be read
+	 * before the events are visible, or the sweep wakes for what is not there. */
+	if (w->fence || w->sweep)
+		rt_full_barrier();
 	if (w->sweep)
 		rt_keeper_note(w->keeper, topics);
 	if (!w->always) {
-		if (w->fence)
-			rt_full_barrier(); /* pairs with that of rt_sleeper_arm() */
 		rung = rt_load32(&w->bell->bits) & topics;
 		if (!rung)
 			return;
