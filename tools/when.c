@@ -156,7 +156,7 @@ static bool parse_ago(const char *text, uint64_t now_ns, uint64_t *ret_ns)
 		if (strcmp(text + n, units[i].suffix) != 0)
 			continue;
 		if (__builtin_mul_overflow(count, units[i].ns, &span))
-			return false;
+			span = UINT64_MAX;
 		*ret_ns = span < now_ns ? now_ns - span : 0;
 		return true;
 	}
