@@ -23,7 +23,8 @@ static const struct {
 	{ RINGTAIL_E_BUSY, "busy: the feed has a writer already" },
 	{ RINGTAIL_E_NO_SPACE, "no space for the ring" },
 	{ RINGTAIL_E_OVERRUN, "overrun: borrowed memory was overwritten" },
-	{ RINGTAIL_E_RETIRED, "retired: the feed moved to where this reader cannot follow" },
+	{ RINGTAIL_E_RETIRED,
+	  "retired: the feed moved to where this reader cannot follow" },
 	{ RINGTAIL_E_UNSUPPORTED, "not supported" },
 };
 

@@ -32,7 +32,8 @@ static int check(const struct ringtail_filter *f, size_t index, struct rt_fault 
 	struct rt_bytes a = { f->a, f->a_len };
 	struct rt_bytes b = { f->b, f->b_len };
 
-	if (f->kind < RINGTAIL_FILTER_KEY || f->kind > RINGTAIL_FILTER_RANGE || f->reserved) {
+	if (f->kind < RINGTAIL_FILTER_KEY || f->kind > RINGTAIL_FILTER_RANGE ||
+	    f->reserved) {
 		rt_fault_set(fault, "filter %zu: unknown kind %u", index, f->kind);
 		return -EINVAL;
 	}
@@ -50,10 +51,11 @@ static int check(const struct ringtail_filter *f, size_t index, struct rt_fault 
 	}
 	if (f->kind == RINGTAIL_FILTER_RANGE && f->b_len &&
 	    (f->a_len ? compare(a, b) >= 0 : false)) {
-		rt_fault_set(fault,
-			     "filter %zu: an empty range: its lower end is not below its "
-			     "upper end",
-			     index);
+		rt_fault_set(
+			fault,
+			"filter %zu: an empty range: its lower end is not below its "
+			"upper end",
+			index);
 		return -EINVAL;
 	}
 	return 0;
@@ -74,12 +76,14 @@ static uint32_t topics_of(const struct ringtail_filter *f)
 {
 	if (f->kind == RINGTAIL_FILTER_RANGE)
 		return 1u << RT_TOPIC_ANY;
-	if (f->kind == RINGTAIL_FILTER_PREFIX && (!f->a_len || !memchr(f->a, '/', f->a_len)))
+	if (f->kind == RINGTAIL_FILTER_PREFIX &&
+	    (!f->a_len || !memchr(f->a, '/', f->a_len)))
 		return 1u << RT_TOPIC_ANY;
 	return 1u << rt_topic(f->a, f->a_len);
 }
 
-static void take(struct rt_filters *ret, const struct ringtail_filter *f, uint8_t **memory)
+static void take(struct rt_filters *ret, const struct ringtail_filter *f,
+		 uint8_t **memory)
 {
 	struct rt_bytes a = keep(memory, f->a, f->a_len);
 
@@ -94,7 +98,8 @@ static void take(struct rt_filters *ret, const struct ringtail_filter *f, uint8_
 	default:
 		ret->ranges[ret->n_ranges++] = (struct rt_range){
 			a,
-			f->b_len ? keep(memory, f->b, f->b_len) : (struct rt_bytes){ 0 },
+			f->b_len ? keep(memory, f->b, f->b_len)
+				 : (struct rt_bytes){ 0 },
 		};
 		break;
 	}

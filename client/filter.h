@@ -26,8 +26,8 @@ struct rt_range {
 struct rt_filters {
 	bool all; /* every key and every operation */
 	bool any_key;
-	uint32_t ops;	 /* bit op - 1 */
-	uint32_t topics; /* that matching keys can have; what to wait for */
+	uint32_t ops;          /* bit op - 1 */
+	uint32_t topics;       /* that matching keys can have; what to wait for */
 	struct rt_bytes *keys; /* sorted */
 	size_t n_keys;
 	struct rt_bytes *prefixes;

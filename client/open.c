@@ -1,2 +1,320 @@
 /* SPDX-License-Identifier: MIT */
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <limits.h>
+#include <time.h>
+
 #include "client/reader.h"
+
+#define RETRY_NS 10000000 /* between two looks for a feed that is not there yet */
+
+/*
+ * ---- Options ----
+ */
+
+static int invalid(const char *what)
+{
+	rt_fault_set(rt_open_fault(), "invalid options: %s", what);
+	return -EINVAL;
+}
+
+static int unsupported(const char *what)
+{
+	rt_fault_set(rt_open_fault(),
+		     "%s needs snapshots, which this version does not make", what);
+	return RINGTAIL_E_UNSUPPORTED;
+}
+
+/* Options that contradict each other are refused, never ignored. */
+static int check_start(const struct ringtail_options *o)
+{
+	if (o->start > RINGTAIL_START_SNAPSHOT)
+		return invalid("unknown start");
+	if (o->seq && o->start != RINGTAIL_START_AFTER_SEQ)
+		return invalid("seq is set, but start is not RINGTAIL_START_AFTER_SEQ");
+	if (o->marker && o->start != RINGTAIL_START_MARKER)
+		return invalid("marker is set, but start is not RINGTAIL_START_MARKER");
+	if (!o->marker && o->start == RINGTAIL_START_MARKER)
+		return invalid("start is RINGTAIL_START_MARKER, but marker is not set");
+	if (o->time_ns && o->start != RINGTAIL_START_TIME)
+		return invalid("time_ns is set, but start is not RINGTAIL_START_TIME");
+	if (o->start == RINGTAIL_START_SNAPSHOT)
+		return unsupported("starting from a snapshot");
+	return 0;
+}
+
+static int check_options(const struct ringtail_options *o)
+{
+	if (o->size != sizeof(*o))
+		return invalid("size is not that of this version's struct; begin with "
+			       "RINGTAIL_OPTIONS_INIT");
+	if (o->flags & ~(RINGTAIL_WAIT_FOR_FEED | RINGTAIL_ALLOW_FUTURE) || o->reserved)
+		return invalid("unknown flags");
+	if (o->on_gap > RINGTAIL_ON_GAP_RESYNC)
+		return invalid("unknown on_gap");
+	if (o->on_gap == RINGTAIL_ON_GAP_RESYNC)
+		return unsupported("on_gap RINGTAIL_ON_GAP_RESYNC");
+	if (o->wait > RINGTAIL_WAIT_SPIN)
+		return invalid("unknown wait");
+	if (o->fd_mode > RINGTAIL_FD_THREAD)
+		return invalid("unknown fd_mode");
+	if (o->open_timeout_ns && !(o->flags & RINGTAIL_WAIT_FOR_FEED))
+		return invalid("open_timeout_ns is set, but flags lack "
+			       "RINGTAIL_WAIT_FOR_FEED");
+	return check_start(o);
+}
+
+/*
+ * ---- Start ----
+ */
+
+static void start_after(struct ringtail *r, uint64_t seq)
+{
+	r->start = seq;
+	r->position = seq;
+	r->marker_seq = seq;
+	r->next = seq + 1;
+}
+
+/* What follows the start is gone: an error, or the gap that the first call tells. */
+static int start_compacted(struct ringtail *r, uint64_t seq, uint64_t oldest,
+			   uint64_t head)
+{
+	if (r->on_gap == RINGTAIL_ON_GAP_ERROR) {
+		rt_fault_set(rt_open_fault(),
+			     "feed '%s': compacted: cannot go on after seq %" PRIu64
+			     ", the oldest held is %" PRIu64 " (newest %" PRIu64 ")",
+			     r->segment.geo.name, seq, oldest, head);
+		return RINGTAIL_E_COMPACTED;
+	}
+	r->gap = (struct ringtail_gap_info){
+		.first = seq + 1,
+		.count = oldest - 1 - seq,
+		.cause = RINGTAIL_CAUSE_COMPACTED,
+	};
+	start_after(r, oldest - 1);
+	r->start = seq;
+	r->lost = r->gap.count;
+	r->gaps = 1;
+	r->gap_due = true;
+	r->resumed_at = oldest;
+	return 0;
+}
+
+static int start_after_seq(struct ringtail *r, uint64_t seq, uint32_t flags)
+{
+	uint64_t oldest, head;
+
+	rt_ring_bounds(&r->segment, &oldest, &head);
+	if (seq > head && (!(flags & RINGTAIL_ALLOW_FUTURE) || seq == UINT64_MAX)) {
+		rt_fault_set(rt_open_fault(),
+			     "feed '%s': future: seq %" PRIu64
+			     " is above the newest, %" PRIu64,
+			     r->segment.geo.name, seq, head);
+		return RINGTAIL_E_FUTURE;
+	}
+	if (seq < oldest - 1)
+		return start_compacted(r, seq, oldest, head);
+	start_after(r, seq);
+	return 0;
+}
+
+static int start_after_marker(struct ringtail *r, const struct ringtail_options *o)
+{
+	uint64_t seq, epoch;
+	int e = ringtail_marker_parse(o->marker, &seq, &epoch);
+
+	if (e < 0) {
+		rt_fault_set(
+			rt_open_fault(),
+			"malformed marker '%.60s': a marker has 42 characters, seq, "
+			"epoch and check in hexadecimal",
+			o->marker);
+		return e;
+	}
+	if (epoch != r->segment.geo.epoch) {
+		rt_fault_set(rt_open_fault(),
+			     "feed '%s': other epoch: the marker (seq %" PRIu64
+			     ") is of epoch %016" PRIx64 ", the feed is in %016" PRIx64
+			     ": its history was begun anew",
+			     r->segment.geo.name, seq, epoch, r->segment.geo.epoch);
+		return RINGTAIL_E_EPOCH;
+	}
+	return start_after_seq(r, seq, o->flags);
+}
+
+static int find_start(struct ringtail *r, const struct ringtail_options *o)
+{
+	uint64_t oldest, head;
+
+	rt_ring_bounds(&r->segment, &oldest, &head);
+	switch (o->start) {
+	case RINGTAIL_START_AFTER_SEQ:
+		return start_after_seq(r, o->seq, o->flags);
+	case RINGTAIL_START_MARKER:
+		return start_after_marker(r, o);
+	case RINGTAIL_START_TIME:
+		start_after(r, rt_ring_at_time(&r->segment, o->time_ns) - 1);
+		return 0;
+	case RINGTAIL_START_OLDEST:
+		start_after(r, oldest - 1);
+		return 0;
+	default:
+		start_after(r, head);
+		return 0;
+	}
+}
+
+/*
+ * ---- Open ----
+ */
+
+static void close_reader(struct ringtail **r)
+{
+	ringtail_close(*r);
+}
+
+static int open_with(int fd, const char *path, const struct ringtail_options *o,
+		     struct ringtail **ret)
+{
+	struct rt_fault *fault = rt_open_fault();
+	AUTO(close_reader) struct ringtail *r = NULL;
+	int e;
+
+	r = aligned_alloc(RT_LINE, rt_round_up(sizeof(*r), RT_LINE));
+	if (!r)
+		return -ENOMEM;
+	*r = (struct ringtail){ .segment = RT_SEGMENT_NONE };
+	e = rt_filters_init(o->filters, o->n_filters, o->ops, fault, &r->filters);
+	if (e < 0)
+		return e;
+	e = rt_segment_map(fd, false, path ? path : "ring", fault, &r->segment);
+	if (e < 0)
+		return e;
+	if (path) {
+		r->path = strdup(path);
+		if (!r->path)
+			return -ENOMEM;
+	} else if (o->bell_fd >= 0) {
+		rt_reader_use_bell(r, o->bell_fd);
+	}
+	r->start_kind = o->start;
+	r->on_gap = o->on_gap;
+	r->wait = o->wait;
+	r->spin_ns = o->spin_ns;
+	r->fd_mode = o->fd_mode;
+	r->sleeper.hot = r->segment.hot;
+	r->sleeper.bell = r->bell;
+	r->sleeper.cancel = &r->cancel;
+	r->sleeper.always = r->segment.geo.wake_mode == RT_WAKE_ALWAYS;
+	r->sleeper.topics = r->filters.topics;
+	e = find_start(r, o);
+	if (e < 0)
+		return e;
+	*ret = rt_take_ptr(&r);
+	return 0;
+}
+
+static int open_file(const char *path)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+
+	if (fd >= 0)
+		return fd;
+	if (errno == ENOENT || errno == ENOTDIR) {
+		rt_fault_set(rt_open_fault(), "no such feed: there is no ring at %s",
+			     path);
+		return RINGTAIL_E_NO_FEED;
+	}
+
+	int e = -errno;
+
+	rt_fault_set(rt_open_fault(), "%s: %s", path, strerror(-e));
+	return e;
+}
+
+static int try_open(const char *path, const struct ringtail_options *o,
+		    struct ringtail **ret)
+{
+	AUTO_CLOSE int fd = open_file(path);
+
+	return fd < 0 ? fd : open_with(fd, path, o, ret);
+}
+
+static int open_path(const char *path, const struct ringtail_options *o,
+		     struct ringtail **ret)
+{
+	uint64_t begun = rt_now_ns(CLOCK_MONOTONIC);
+
+	for (;;) {
+		int e = try_open(path, o, ret);
+		struct timespec pause = { .tv_nsec = RETRY_NS };
+
+		if (e != RINGTAIL_E_NO_FEED || !(o->flags & RINGTAIL_WAIT_FOR_FEED))
+			return e;
+		if (o->open_timeout_ns >= 0 &&
+		    rt_now_ns(CLOCK_MONOTONIC) - begun >= (uint64_t)o->open_timeout_ns)
+			return e;
+		(void)nanosleep(&pause, NULL); /* cut short by a signal: look sooner */
+	}
+}
+
+int ringtail_open_path(const char *path, const struct ringtail_options *options,
+		       struct ringtail **ret)
+{
+	static const struct ringtail_options defaults = RINGTAIL_OPTIONS_INIT;
+	const struct ringtail_options *o = options ? options : &defaults;
+	int e = check_options(o);
+
+	return e < 0 ? e : open_path(path, o, ret);
+}
+
+int ringtail_open(const char *feed, const struct ringtail_options *options,
+		  struct ringtail **ret)
+{
+	struct rt_fault *fault = rt_open_fault();
+	char dir[PATH_MAX - RT_NAME_MAX - 8], path[PATH_MAX];
+	int e;
+
+	if (!feed || !rt_name_valid(feed)) {
+		rt_fault_set(
+			fault,
+			"invalid feed name '%.80s': 1 to %u of A-Z a-z 0-9 . _ -, and "
+			"no '.' or '-' in front",
+			feed ? feed : "", RT_NAME_MAX);
+		return -EINVAL;
+	}
+	e = rt_default_dir(options && options->size == sizeof(*options) ? options->dir
+									: NULL,
+			   dir, sizeof(dir), fault);
+	if (e < 0)
+		return e;
+	(void)snprintf(path, sizeof(path), "%s/%s/ring", dir, feed);
+	return ringtail_open_path(path, options, ret);
+}
+
+int ringtail_open_fd(int fd, const struct ringtail_options *options,
+		     struct ringtail **ret)
+{
+	static const struct ringtail_options defaults = RINGTAIL_OPTIONS_INIT;
+	const struct ringtail_options *o = options ? options : &defaults;
+	int e = check_options(o);
+
+	return e < 0 ? e : open_with(fd, NULL, o, ret);
+}
+
+void ringtail_close(struct ringtail *r)
+{
+	if (!r)
+		return;
+	rt_pollfd_close(r->pollfd);
+	if (r->bell)
+		rt_reader_drop_bell(r);
+	rt_segment_drop(&r->segment);
+	rt_filters_fini(&r->filters);
+	free(r->buffer.events);
+	free(r->buffer.data);
+	free(r->path);
+	free(r);
+}

@@ -23,6 +23,8 @@ struct rt_pollfd_ops {
 		   uint64_t timeout_ns);
 	/* Makes it unreadable again; true if it had become readable since armed. */
 	bool (*drain)(struct rt_pollfd *pollfd);
+	/* Forgets the words it waits for: they are about to be unmapped. */
+	void (*disarm)(struct rt_pollfd *pollfd);
 	void (*close)(struct rt_pollfd *pollfd);
 };
 
@@ -40,6 +42,9 @@ int rt_pollfd_open(uint32_t mode, struct rt_pollfd **ret);
 
 /* Before each read: takes note of what woke us.  NULL is fine. */
 void rt_pollfd_drain(struct rt_pollfd *pollfd);
+
+/* Before the ring is unmapped.  NULL is fine. */
+void rt_pollfd_disarm(struct rt_pollfd *pollfd);
 
 /* Safe with NULL. */
 void rt_pollfd_close(struct rt_pollfd *pollfd);

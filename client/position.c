@@ -1,2 +1,505 @@
 /* SPDX-License-Identifier: MIT */
+/*
+ * Every seq between start and position is delivered, filtered or lost, and each is
+ * counted in one place of this file.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <linux/futex.h>
+#include <sys/stat.h>
+
 #include "client/reader.h"
+
+int rt_reader_stop(struct ringtail *r, int why)
+{
+	if (!r->stop)
+		r->stop = why;
+	return r->stop;
+}
+
+int rt_reader_canceled(struct ringtail *r)
+{
+	if (!r->stop)
+		rt_fault_set(&r->fault, "feed '%s': canceled", r->segment.geo.name);
+	return rt_reader_stop(r, RINGTAIL_E_CANCELED);
+}
+
+/*
+ * ---- Accounts ----
+ */
+
+void rt_reader_filtered(struct ringtail *r, uint64_t n)
+{
+	r->filtered += n;
+	r->position += n;
+}
+
+void rt_reader_delivered(struct ringtail *r, uint64_t seq)
+{
+	rt_reader_filtered(r, seq - r->position - 1);
+	r->delivered++;
+	r->position = seq;
+}
+
+void rt_reader_txn_end(struct ringtail *r, uint64_t last)
+{
+	rt_reader_filtered(r, last - r->position);
+	r->marker_seq = last;
+}
+
+static void lose(struct ringtail *r, const struct ringtail_gap_info *gap)
+{
+	r->gap = *gap;
+	r->lost += gap->count;
+	r->gaps++;
+	r->position += gap->count;
+	r->next = r->position + 1;
+	r->marker_seq = r->position;
+}
+
+/*
+ * ---- Gaps ----
+ */
+
+/*
+ * Where to go on after a lap.  The floor keeps the most; but who was lapped again
+ * before half of what the ring holds was read is too slow for that, and goes on
+ * half a ring ahead, or every event would become a gap.
+ */
+static uint64_t resume_at(const struct ringtail *r, uint64_t oldest, uint64_t head)
+{
+	bool again = r->resumed_at && r->next - r->resumed_at < (head - oldest + 1) / 2;
+
+	return again ? rt_max(rt_ring_half(&r->segment), oldest) : oldest;
+}
+
+/* Nothing was promised yet but "the oldest there is": that is another one now. */
+static int restart_at(struct ringtail *r, uint64_t seq)
+{
+	r->start = seq - 1;
+	r->position = seq - 1;
+	r->marker_seq = seq - 1;
+	r->next = seq;
+	r->resumed_at = seq;
+	return RINGTAIL_NOTHING;
+}
+
+static int lapped(struct ringtail *r)
+{
+	bool fresh = r->start_kind == RINGTAIL_START_OLDEST && !r->answered &&
+		     r->position == r->start;
+	uint64_t oldest, head, at;
+
+	rt_ring_bounds(&r->segment, &oldest, &head);
+	at = fresh || r->on_gap == RINGTAIL_ON_GAP_SKIP ? resume_at(r, oldest, head)
+							: oldest;
+	if (fresh)
+		return restart_at(r, at);
+
+	struct ringtail_gap_info gap = {
+		.first = r->next,
+		.count = at - r->next,
+		.skipped = at - oldest,
+		.cause = RINGTAIL_CAUSE_LAPPED,
+	};
+
+	if (r->on_gap != RINGTAIL_ON_GAP_SKIP) {
+		r->gap = gap;
+		rt_fault_set(&r->fault,
+			     "feed '%s': lapped: events %" PRIu64 " to %" PRIu64
+			     " were overwritten unread (oldest held %" PRIu64
+			     ", newest %" PRIu64 ")",
+			     r->segment.geo.name, r->next, oldest - 1, oldest, head);
+		return rt_reader_stop(r, RINGTAIL_E_LAPPED);
+	}
+	lose(r, &gap);
+	r->resumed_at = at;
+	return RINGTAIL_GAP;
+}
+
+static int corrupt(struct ringtail *r, uint64_t seq)
+{
+	rt_fault_set(&r->fault, "%s: damaged: slot of seq %" PRIu64 " makes no sense",
+		     r->path ? r->path : r->segment.geo.name, seq);
+	return rt_reader_stop(r, RINGTAIL_E_CORRUPT);
+}
+
+/* What a look that did not find a whole event means for the reader. */
+static int no_event(struct ringtail *r, enum rt_look look, uint64_t seq)
+{
+	switch (look) {
+	case RT_LOOK_NOTHING:
+		return RINGTAIL_NOTHING;
+	case RT_LOOK_LAPPED:
+		return lapped(r);
+	default:
+		return corrupt(r, seq);
+	}
+}
+
+/*
+ * ---- Fetching ----
+ */
+
+/*
+ * In the middle of a transaction only below head: there, later events can carry
+ * their seq before the first one does, and of a dead writer they always do.
+ */
+static bool is_published(const struct ringtail *r, const struct rt_event *ev)
+{
+	return !ev->txn_index || ev->seq <= rt_load64(&r->segment.hot->head);
+}
+
+static bool matches(const struct ringtail *r, const struct rt_event *ev)
+{
+	return r->filters.all ||
+	       rt_filters_match(&r->filters, ev->op, ev->key, ev->key_len);
+}
+
+RT_INLINE void describe(const struct rt_event *ev, struct ringtail_event *ret)
+{
+	ret->seq = ev->seq;
+	ret->rev = ev->seq - ev->txn_index + ev->txn_size - 1;
+	ret->time_ns = ev->time_ns;
+	ret->key = ev->key;
+	ret->value = ev->value;
+	ret->key_len = ev->key_len;
+	ret->value_len = ev->value_len;
+	ret->op = ev->op;
+	ret->flags = ev->flags;
+	ret->txn_index = ev->txn_index;
+	ret->txn_size = ev->txn_size;
+}
+
+static RT_COLD int grow_events(struct rt_buffer *buffer, size_t n)
+{
+	void *grown = realloc(buffer->events, n * sizeof(*buffer->events));
+
+	if (!grown)
+		return -ENOMEM;
+	buffer->events = grown;
+	buffer->cap = n;
+	return 0;
+}
+
+static RT_COLD int grow_data(struct rt_buffer *buffer, size_t size)
+{
+	uint8_t *grown;
+
+	size = rt_round_up(size + size / 2, 64);
+	grown = aligned_alloc(64, size);
+	if (!grown)
+		return -ENOMEM;
+	free(buffer->data); /* nothing in it is in use while fetching */
+	buffer->data = grown;
+	buffer->data_cap = size;
+	return 0;
+}
+
+RT_INLINE int reserve(struct rt_buffer *buffer, size_t n, size_t size)
+{
+	int r = 0;
+
+	if (RT_UNLIKELY(n > buffer->cap))
+		r = grow_events(buffer, n);
+	if (RT_UNLIKELY(!r && size > buffer->data_cap))
+		r = grow_data(buffer, size);
+	return r;
+}
+
+RT_INLINE size_t room_of(size_t key_len, size_t value_len)
+{
+	return rt_round_up(key_len, RT_WORD) + rt_round_up(value_len, RT_WORD);
+}
+
+/* Copies key and value, so far pointing into the ring, to @to. */
+RT_INLINE uint8_t *copy_event(struct ringtail_event *event, uint8_t *to)
+{
+	rt_copy_out(to, event->key, event->key_len);
+	event->key = to;
+	to += rt_round_up(event->key_len, RT_WORD);
+	rt_copy_out(to, event->value, event->value_len);
+	event->value = to;
+	return to + rt_round_up(event->value_len, RT_WORD);
+}
+
+/*
+ * Describes the rest of the transaction that begins with @ev, without copying:
+ * the events that match, pointing into the ring.  Returns the bytes they need.
+ */
+static int64_t describe_txn(struct ringtail *r, struct rt_event *ev, enum rt_look *look)
+{
+	struct rt_buffer *buffer = &r->buffer;
+	uint32_t size = ev->txn_size;
+	uint32_t index = ev->txn_index;
+	int64_t bytes = 0;
+	int e = reserve(buffer, size - index, 0);
+
+	if (e < 0)
+		return e;
+	for (;;) {
+		if (matches(r, ev)) {
+			describe(ev, &buffer->events[buffer->n++]);
+			bytes += (int64_t)room_of(ev->key_len, ev->value_len);
+		}
+		if (++index == size)
+			return bytes;
+		*look = rt_ring_look(&r->segment, ev->seq + 1, ev);
+		if (*look == RT_LOOK_EVENT &&
+		    (ev->txn_index != index || ev->txn_size != size))
+			*look = RT_LOOK_CORRUPT;
+		if (*look == RT_LOOK_NOTHING)
+			*look = RT_LOOK_CORRUPT; /* its first event is published */
+		if (*look != RT_LOOK_EVENT)
+			return bytes;
+	}
+}
+
+/* A transaction of more than one event, or the rest of one. */
+static int fetch_txn(struct ringtail *r, struct rt_event *ev)
+{
+	struct rt_buffer *buffer = &r->buffer;
+	enum rt_look look = RT_LOOK_EVENT;
+	uint64_t last = ev->seq - ev->txn_index + ev->txn_size - 1;
+	int64_t bytes;
+	int e;
+
+	if (!is_published(r, ev))
+		return RINGTAIL_NOTHING;
+	bytes = describe_txn(r, ev, &look);
+	if (bytes < 0)
+		return (int)bytes;
+	if (look == RT_LOOK_EVENT) {
+		e = reserve(buffer, buffer->n, (size_t)bytes);
+		if (e < 0)
+			return e;
+
+		uint8_t *to = buffer->data;
+
+		for (size_t i = 0; i < buffer->n; i++)
+			to = copy_event(&buffer->events[i], to);
+	}
+	/* The floor is always at the first of a transaction, so this is for all of it.
+	 */
+	if (!rt_ring_intact(&r->segment, r->next))
+		return lapped(r);
+	if (look != RT_LOOK_EVENT)
+		return corrupt(r, r->next);
+	buffer->last = last;
+	r->next = last + 1;
+	if (buffer->n)
+		return RINGTAIL_EVENT;
+	rt_reader_txn_end(r, last);
+	return RINGTAIL_NOTHING;
+}
+
+/* The usual case: a transaction of one event. */
+RT_INLINE int fetch_one(struct ringtail *r, const struct rt_event *ev)
+{
+	struct rt_buffer *buffer = &r->buffer;
+	bool wanted = matches(r, ev);
+
+	if (wanted) {
+		int e = reserve(buffer, 1, room_of(ev->key_len, ev->value_len));
+
+		if (RT_UNLIKELY(e < 0))
+			return e;
+		describe(ev, &buffer->events[0]);
+		(void)copy_event(&buffer->events[0], buffer->data);
+	}
+	if (RT_UNLIKELY(!rt_ring_intact(&r->segment, ev->seq)))
+		return lapped(r);
+	r->next = ev->seq + 1;
+	if (wanted) {
+		buffer->n = 1;
+		buffer->last = ev->seq;
+		return RINGTAIL_EVENT;
+	}
+	rt_reader_txn_end(r, ev->seq);
+	return RINGTAIL_NOTHING;
+}
+
+int rt_reader_fetch(struct ringtail *r)
+{
+	/* So that events that are filtered faster than they come do not hold us here.
+	 */
+	uint64_t end = UINT64_MAX;
+	struct rt_event ev;
+
+	for (;;) {
+		enum rt_look look = rt_ring_look(&r->segment, r->next, &ev);
+		uint64_t before = r->next;
+		int outcome;
+
+		r->buffer.n = 0;
+		r->buffer.at = 0;
+		if (RT_UNLIKELY(look != RT_LOOK_EVENT))
+			outcome = no_event(r, look, r->next);
+		else if (RT_LIKELY(ev.txn_size == 1))
+			outcome = fetch_one(r, &ev);
+		else
+			outcome = fetch_txn(r, &ev);
+		if (outcome != RINGTAIL_NOTHING || r->next == before)
+			return outcome;
+		if (end == UINT64_MAX)
+			end = rt_load64(&r->segment.hot->head);
+		if (r->next > end)
+			return RINGTAIL_NOTHING;
+	}
+}
+
+int rt_reader_lend(struct ringtail *r, struct ringtail_event *event)
+{
+	uint64_t end = rt_load64(&r->segment.hot->head);
+	struct rt_event ev;
+
+	for (;;) {
+		enum rt_look look = rt_ring_look(&r->segment, r->next, &ev);
+		uint64_t before = r->next;
+		bool wanted = look == RT_LOOK_EVENT && matches(r, &ev);
+
+		if (look == RT_LOOK_EVENT && !rt_ring_intact(&r->segment, r->next))
+			look = RT_LOOK_LAPPED;
+		if (look == RT_LOOK_EVENT && !is_published(r, &ev))
+			look = RT_LOOK_NOTHING;
+		if (look != RT_LOOK_EVENT) {
+			int outcome = no_event(r, look, r->next);
+
+			if (outcome != RINGTAIL_NOTHING || r->next == before)
+				return outcome;
+			continue;
+		}
+		if (wanted) {
+			describe(&ev, event);
+			r->lent_last = event->seq == event->rev;
+			if (r->lent_last)
+				event->flags |= RINGTAIL_LAST;
+			r->lent = true;
+			return RINGTAIL_EVENT;
+		}
+		rt_reader_filtered(r, 1);
+		if (ev.txn_index + 1 == ev.txn_size)
+			r->marker_seq = r->position;
+		r->next++;
+		if (r->next > end)
+			return RINGTAIL_NOTHING;
+	}
+}
+
+/*
+ * ---- When nothing is there ----
+ */
+
+/* Takes over @segment, the feed's ring from now on; everything in the old was read. */
+static void move_to(struct ringtail *r, const struct rt_segment *segment)
+{
+	rt_pollfd_disarm(r->pollfd);
+	rt_segment_drop(&r->segment);
+	r->segment = *segment;
+	r->sleeper.hot = segment->hot;
+	r->sleeper.always = segment->geo.wake_mode == RT_WAKE_ALWAYS;
+	r->relayed_life = 0;
+	r->moves++;
+}
+
+static int follow_to(struct ringtail *r, int fd)
+{
+	AUTO(rt_segment_drop) struct rt_segment segment = RT_SEGMENT_NONE;
+	int e = rt_segment_map(fd, false, r->path, &r->fault, &segment);
+
+	if (e < 0)
+		return rt_reader_stop(r, e);
+	if (segment.geo.instance == r->segment.geo.instance)
+		return RINGTAIL_NOTHING;
+	if (segment.geo.epoch != r->segment.geo.epoch) {
+		rt_fault_set(&r->fault,
+			     "feed '%s': a new history was begun (epoch %016" PRIx64
+			     ", was %016" PRIx64 "); what came after seq %" PRIu64
+			     " is unknown",
+			     segment.geo.name, segment.geo.epoch, r->segment.geo.epoch,
+			     r->position);
+		return rt_reader_stop(r, RINGTAIL_E_EPOCH);
+	}
+	move_to(r, &segment);
+	segment = RT_SEGMENT_NONE;
+	/* Maybe there is something at once. */
+	return rt_reader_fetch(r);
+}
+
+/* The feed has another ring file; 0 when it is not there yet. */
+static int follow(struct ringtail *r)
+{
+	if (!r->path) {
+		rt_fault_set(
+			&r->fault,
+			"feed '%s': moved to another ring file, and this reader was "
+			"given a descriptor, not a path",
+			r->segment.geo.name);
+		return rt_reader_stop(r, RINGTAIL_E_RETIRED);
+	}
+
+	AUTO_CLOSE int fd = open(r->path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+
+	if (fd >= 0)
+		return follow_to(r, fd);
+	if (errno == ENOENT)
+		return RINGTAIL_NOTHING;
+
+	int e = -errno;
+
+	rt_fault_set(&r->fault, "%s: %s", r->path, strerror(-e));
+	return rt_reader_stop(r, e);
+}
+
+int rt_reader_check_path(struct ringtail *r)
+{
+	struct stat own, there;
+
+	if (!r->path || fstat(r->segment.fd, &own) < 0 || stat(r->path, &there) < 0)
+		return RINGTAIL_NOTHING;
+	if (own.st_ino == there.st_ino && own.st_dev == there.st_dev)
+		return RINGTAIL_NOTHING;
+	return follow(r);
+}
+
+/* Passes the writer's death on: the kernel wakes only one of those who sleep. */
+static int notice_death(struct ringtail *r)
+{
+	uint32_t life = rt_load32(&r->segment.hot->life);
+	int outcome;
+
+	if (!(life & FUTEX_OWNER_DIED)) {
+		r->relayed_life = 0;
+		return RINGTAIL_NOTHING;
+	}
+	if (r->relayed_life == life)
+		return RINGTAIL_NOTHING;
+	rt_wake_life(r->segment.hot);
+	outcome = rt_reader_check_path(r);
+	r->relayed_life = life;
+	return outcome;
+}
+
+int rt_reader_idle(struct ringtail *r)
+{
+	uint32_t state = rt_load32(&r->segment.hot->state);
+	int outcome;
+
+	if (RT_UNLIKELY(rt_load32(&r->cancel)))
+		return rt_reader_canceled(r);
+	if (RT_LIKELY(state == RT_STATE_LIVE || state == RT_STATE_NEW))
+		return notice_death(r);
+
+	/* What was committed before the state changed is visible now at the latest. */
+	outcome = rt_reader_fetch(r);
+	if (outcome != RINGTAIL_NOTHING)
+		return outcome;
+	if (state == RT_STATE_RETIRED)
+		return follow(r);
+	if (rt_load32(&r->segment.hot->state) != state)
+		return RINGTAIL_NOTHING;
+	rt_fault_set(&r->fault, "feed '%s': closed by its writer at seq %" PRIu64,
+		     r->segment.geo.name, r->position);
+	return rt_reader_stop(r, RINGTAIL_E_CLOSED);
+}

@@ -1,2 +1,275 @@
 /* SPDX-License-Identifier: MIT */
+/*
+ * The calls that read.  Each begins by settling what the call before left open.
+ */
+#include <errno.h>
+
 #include "client/reader.h"
+
+/* A borrowed event is delivered, or was found overwritten and is still to be lost. */
+static void settle(struct ringtail *r)
+{
+	r->borrowed = false;
+	if (!r->lent)
+		return;
+	r->lent = false;
+	if (r->overrun)
+		return;
+	rt_reader_delivered(r, r->next);
+	if (r->lent_last)
+		r->marker_seq = r->position;
+	r->next++;
+}
+
+RT_INLINE bool has_buffered(const struct ringtail *r)
+{
+	return r->buffer.at < r->buffer.n;
+}
+
+static int tell_gap(struct ringtail *r)
+{
+	r->gap_due = false;
+	r->answered = true;
+	return RINGTAIL_GAP;
+}
+
+static int try_fetch(struct ringtail *r, void *unused)
+{
+	(void)unused;
+	return rt_reader_fetch(r);
+}
+
+static int try_lend(struct ringtail *r, void *event)
+{
+	return rt_reader_lend(r, event);
+}
+
+/* From nothing at hand to an outcome, waiting if need be. */
+static RT_COLD int get_slowly(struct ringtail *r,
+			      int (*try)(struct ringtail *r, void *arg), void *arg,
+			      int64_t timeout_ns)
+{
+	int outcome;
+
+	if (r->stop)
+		return r->stop;
+	if (rt_load32(&r->cancel))
+		return rt_reader_canceled(r);
+	if (r->gap_due)
+		return tell_gap(r);
+	rt_pollfd_drain(r->pollfd);
+	outcome = try(r, arg);
+	if (outcome == RINGTAIL_NOTHING)
+		outcome = rt_reader_idle(r);
+	if (outcome == RINGTAIL_NOTHING && !r->answered)
+		outcome = RINGTAIL_CAUGHT_UP;
+	if (outcome == RINGTAIL_NOTHING)
+		outcome = rt_reader_wait(r, try, arg, timeout_ns);
+	r->answered = true;
+	return outcome;
+}
+
+/* Into the buffer, if it is empty. */
+RT_INLINE int get(struct ringtail *r, int64_t timeout_ns)
+{
+	int outcome;
+
+	bool going = !r->stop && !rt_load32(&r->cancel);
+
+	if (RT_UNLIKELY(r->borrowed))
+		settle(r);
+	if (has_buffered(r) && RT_LIKELY(going))
+		return RINGTAIL_EVENT;
+	if (RT_LIKELY(going && r->answered)) {
+		outcome = rt_reader_fetch(r);
+		if (RT_LIKELY(outcome != RINGTAIL_NOTHING))
+			return outcome;
+	}
+	return get_slowly(r, try_fetch, NULL, timeout_ns);
+}
+
+/* One of the buffered events leaves. */
+RT_INLINE void hand_out(struct ringtail *r, struct ringtail_event *event)
+{
+	struct rt_buffer *buffer = &r->buffer;
+
+	*event = buffer->events[buffer->at++];
+	rt_reader_delivered(r, event->seq);
+	if (buffer->at == buffer->n) {
+		event->flags |= RINGTAIL_LAST;
+		rt_reader_txn_end(r, buffer->last);
+	}
+}
+
+int ringtail_next(struct ringtail *r, struct ringtail_event *event, int64_t timeout_ns)
+{
+	int outcome = get(r, timeout_ns);
+
+	if (RT_LIKELY(outcome == RINGTAIL_EVENT))
+		hand_out(r, event);
+	return outcome;
+}
+
+int ringtail_next_txn(struct ringtail *r, const struct ringtail_event **ret_events,
+		      size_t *ret_n, int64_t timeout_ns)
+{
+	struct rt_buffer *buffer = &r->buffer;
+	int outcome = get(r, timeout_ns);
+
+	if (outcome != RINGTAIL_EVENT)
+		return outcome;
+	*ret_events = buffer->events + buffer->at;
+	*ret_n = buffer->n - buffer->at;
+	for (size_t i = buffer->at; i < buffer->n; i++)
+		rt_reader_delivered(r, buffer->events[i].seq);
+	buffer->events[buffer->n - 1].flags |= RINGTAIL_LAST;
+	buffer->at = buffer->n;
+	rt_reader_txn_end(r, buffer->last);
+	return RINGTAIL_EVENT;
+}
+
+/* Moves the buffered transaction to the caller's memory; false if it does not fit. */
+static bool move_txn(struct ringtail *r, struct ringtail_batch *batch, size_t *used)
+{
+	struct rt_buffer *buffer = &r->buffer;
+	uint8_t *to = (uint8_t *)batch->data + *used;
+	size_t need = 0;
+
+	for (size_t i = buffer->at; i < buffer->n; i++)
+		need += buffer->events[i].key_len + buffer->events[i].value_len;
+	batch->need_events = buffer->n - buffer->at;
+	batch->need_data = need;
+	if (batch->n_events + batch->need_events > batch->max_events ||
+	    need > batch->data_size - *used)
+		return false;
+	while (has_buffered(r)) {
+		struct ringtail_event *event = &batch->events[batch->n_events++];
+
+		hand_out(r, event);
+		memcpy(to, event->key, event->key_len);
+		event->key = to;
+		to += event->key_len;
+		if (event->value_len)
+			memcpy(to, event->value, event->value_len);
+		event->value = to;
+		to += event->value_len;
+	}
+	*used += need;
+	batch->n_txns++;
+	return true;
+}
+
+int ringtail_next_batch(struct ringtail *r, struct ringtail_batch *batch,
+			int64_t timeout_ns)
+{
+	size_t used = 0;
+	int outcome;
+
+	batch->n_events = 0;
+	batch->n_txns = 0;
+	if (!batch->events || !batch->max_events || (!batch->data && batch->data_size))
+		return -EINVAL;
+	outcome = get(r, timeout_ns);
+	if (outcome != RINGTAIL_EVENT)
+		return outcome;
+	if (!move_txn(r, batch, &used))
+		return -EMSGSIZE;
+	while (!batch->max_txns || batch->n_txns < batch->max_txns) {
+		/* A gap met here is reported by the next call: its events are not
+		 * accounted for before that. */
+		if (!rt_ring_ready(&r->segment, r->next) ||
+		    !rt_ring_intact(&r->segment, r->next))
+			break;
+		outcome = rt_reader_fetch(r);
+		if (outcome == RINGTAIL_GAP) {
+			r->gap_due = true;
+			r->answered = false;
+		}
+		if (outcome != RINGTAIL_EVENT || !move_txn(r, batch, &used))
+			break;
+	}
+	return RINGTAIL_EVENT;
+}
+
+static int borrow(struct ringtail *r, struct ringtail_event *event, int64_t timeout_ns)
+{
+	bool going = !r->stop && !rt_load32(&r->cancel);
+	int outcome;
+
+	if (has_buffered(r) && going) {
+		/* What another call left of a transaction is copied already. */
+		hand_out(r, event);
+		return RINGTAIL_EVENT;
+	}
+	if (going && r->answered) {
+		outcome = rt_reader_lend(r, event);
+		if (outcome != RINGTAIL_NOTHING)
+			return outcome;
+	}
+	return get_slowly(r, try_lend, event, timeout_ns);
+}
+
+int ringtail_borrow(struct ringtail *r, struct ringtail_event *event,
+		    int64_t timeout_ns)
+{
+	int outcome;
+
+	settle(r);
+	r->overrun = false;
+	outcome = borrow(r, event, timeout_ns);
+	r->borrowed = outcome == RINGTAIL_EVENT;
+	return outcome;
+}
+
+int ringtail_borrow_valid(struct ringtail *r)
+{
+	if (!r->borrowed)
+		return -EINVAL;
+	if (!r->lent || (!r->overrun && rt_ring_intact(&r->segment, r->next)))
+		return 0;
+	r->overrun = true;
+	return RINGTAIL_E_OVERRUN;
+}
+
+int ringtail_gap(const struct ringtail *r, struct ringtail_gap_info *ret)
+{
+	if (!r->gap.count)
+		return -ENOENT;
+	*ret = r->gap;
+	return 0;
+}
+
+uint64_t ringtail_position(const struct ringtail *r)
+{
+	return r->lent && !r->overrun ? r->next : r->position;
+}
+
+int ringtail_marker(const struct ringtail *r, char ret[RINGTAIL_MARKER_SIZE])
+{
+	bool whole = r->lent && !r->overrun && r->lent_last;
+
+	rt_marker_format(whole ? r->next : r->marker_seq, r->segment.geo.epoch, ret);
+	return 0;
+}
+
+int ringtail_marker_parse(const char *marker, uint64_t *ret_seq, uint64_t *ret_epoch)
+{
+	uint64_t seq, epoch;
+	int e = marker ? rt_marker_parse(marker, strnlen(marker, RINGTAIL_MARKER_SIZE),
+					 &seq, &epoch)
+		       : RINGTAIL_E_MALFORMED;
+
+	if (e < 0)
+		return e;
+	if (ret_seq)
+		*ret_seq = seq;
+	if (ret_epoch)
+		*ret_epoch = epoch;
+	return 0;
+}
+
+int ringtail_marker_format(uint64_t seq, uint64_t epoch, char ret[RINGTAIL_MARKER_SIZE])
+{
+	rt_marker_format(seq, epoch, ret);
+	return 0;
+}

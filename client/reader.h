@@ -16,6 +16,7 @@
 
 #include "client/filter.h"
 #include "client/pollfd.h"
+#include "shm/marker.h"
 #include "shm/ring.h"
 
 /*
@@ -24,7 +25,7 @@
  */
 struct rt_buffer {
 	struct ringtail_event *events; /* those that match the filters */
-	size_t n, at;		       /* how many; the next to hand out */
+	size_t n, at;                  /* how many; the next to hand out */
 	size_t cap;
 	uint8_t *data; /* their keys and values */
 	size_t data_cap;
@@ -34,14 +35,16 @@ struct rt_buffer {
 struct ringtail {
 	/* used by each read */
 	struct rt_segment segment;
-	uint64_t next;	   /* the seq to look at next; everything below is fetched */
+	uint64_t next;     /* the seq to look at next; everything below is fetched */
 	uint64_t position; /* everything up to it is handed out, filtered or lost */
 	uint64_t delivered;
 	struct rt_buffer buffer;
-	int stop; /* the first reason to stop; 0 while there is none */
-	bool answered; /* the first call has been */
-	bool lent;     /* event `next` is borrowed ... */
-	bool overrun;  /* ... and was found overwritten */
+	int stop;       /* the first reason to stop; 0 while there is none */
+	bool answered;  /* the first call has been, and no gap waits to be told */
+	bool borrowed;  /* the newest call was a borrow that brought an event */
+	bool lent;      /* event `next` is borrowed ... */
+	bool overrun;   /* ... and was found overwritten */
+	bool lent_last; /* ... and is the last of its transaction */
 	struct rt_filters filters;
 
 	uint64_t start;
@@ -49,8 +52,8 @@ struct ringtail {
 	uint64_t filtered, lost, gaps, sleeps, spurious, moves;
 	uint64_t resumed_at; /* where reading went on after the newest lap; 0: never */
 	struct ringtail_gap_info gap; /* the newest; count 0: none yet */
-	bool gap_due;		      /* found at open, to be reported by the first call */
-	uint32_t start_kind;	      /* enum ringtail_start */
+	bool gap_due; /* to be told by the next call; found at open or in a batch */
+	uint32_t start_kind; /* enum ringtail_start */
 	uint32_t on_gap;
 	uint32_t wait;
 	uint64_t spin_ns;
@@ -66,8 +69,9 @@ struct ringtail {
 	struct rt_fault fault;
 };
 
-/* Records the first reason to stop, with its text, and returns it. */
+/* Records the first reason to stop and returns it; its text is set by the caller. */
 int rt_reader_stop(struct ringtail *r, int why);
+int rt_reader_canceled(struct ringtail *r);
 
 /*
  * Fetches the next transaction that matches into the buffer, moving over those that
@@ -78,7 +82,8 @@ int rt_reader_fetch(struct ringtail *r);
 /* As above, for one event that stays where it is. */
 int rt_reader_lend(struct ringtail *r, struct ringtail_event *event);
 
-/* What to do when nothing is there: closed, canceled, moved on?  As rt_reader_fetch(). */
+/* What to do when nothing is there: closed, canceled, moved on?  As rt_reader_fetch().
+ */
 int rt_reader_idle(struct ringtail *r);
 
 /* Did the feed get another ring file without telling?  RINGTAIL_NOTHING if not. */
@@ -91,6 +96,8 @@ void rt_reader_txn_end(struct ringtail *r, uint64_t last);
 
 /* The bell of the feed, mapped; NULL if there is none or it may not be written. */
 void rt_reader_map_bell(struct ringtail *r);
+void rt_reader_use_bell(struct ringtail *r, int fd);
+void rt_reader_drop_bell(struct ringtail *r);
 
 /* Announces and remembers; 0 or 1 as rt_sleeper_arm(). */
 int rt_reader_arm(struct ringtail *r);
@@ -99,8 +106,8 @@ int rt_reader_arm(struct ringtail *r);
  * Waits for @try to return something else than RINGTAIL_NOTHING, at most
  * @timeout_ns, by the reader's strategy.
  */
-int rt_reader_wait(struct ringtail *r, int (*try)(struct ringtail *r, void *arg), void *arg,
-		   int64_t timeout_ns);
+int rt_reader_wait(struct ringtail *r, int (*try)(struct ringtail *r, void *arg),
+		   void *arg, int64_t timeout_ns);
 
 /* $RINGTAIL_DIR, or the default; -ENOENT with a text when there is none. */
 int rt_default_dir(const char *dir, char *ret, size_t size, struct rt_fault *fault);

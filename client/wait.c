@@ -1,2 +1,227 @@
 /* SPDX-License-Identifier: MIT */
+/*
+ * From "nothing there" to an outcome: spin, sleep, or arm the descriptor.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/futex.h>
+#include <sys/mman.h>
+
 #include "client/reader.h"
+
+/* Looks between two of the clock, which costs more than a look. */
+#define SPINS_PER_CLOCK 64
+
+/*
+ * ---- The bell ----
+ */
+
+static int open_bell(const struct ringtail *r)
+{
+	const char *slash = strrchr(r->path, '/');
+	int dir_len = slash ? (int)(slash - r->path) + 1 : 0;
+	char path[4096];
+	int n = snprintf(path, sizeof(path), "%.*sbell", dir_len, r->path);
+
+	if (n < 0 || (size_t)n >= sizeof(path))
+		return -1;
+	return open(path, O_RDWR | O_CLOEXEC | O_NOCTTY | O_NONBLOCK | O_NOFOLLOW);
+}
+
+/* Only the kernel stores to it on our behalf, so a hostile size is no danger here. */
+void rt_reader_use_bell(struct ringtail *r, int fd)
+{
+	struct rt_bell *bell =
+		mmap(NULL, sizeof(*bell), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+
+	r->bell = bell == MAP_FAILED ? NULL : bell;
+	r->sleeper.bell = r->bell;
+}
+
+void rt_reader_drop_bell(struct ringtail *r)
+{
+	if (r->bell)
+		(void)munmap(r->bell, sizeof(*r->bell));
+	r->bell = NULL;
+	r->sleeper.bell = NULL;
+}
+
+void rt_reader_map_bell(struct ringtail *r)
+{
+	uint64_t id = rt_load64(&r->segment.hot->bell_id);
+
+	if (id == r->bell_id || !r->path)
+		return;
+	rt_reader_drop_bell(r);
+	r->bell_id = id;
+	if (!id)
+		return;
+
+	AUTO_CLOSE int fd = open_bell(r);
+
+	if (fd >= 0)
+		rt_reader_use_bell(r, fd);
+}
+
+int rt_reader_arm(struct ringtail *r)
+{
+	int e;
+
+	rt_reader_map_bell(r);
+	e = rt_sleeper_arm(&r->sleeper);
+	if (e && r->bell && r->path) {
+		/* Truncated, maybe renewed under the same id: open it again next time.
+		 */
+		rt_reader_drop_bell(r);
+		r->bell_id = 0;
+	}
+	return e;
+}
+
+/*
+ * ---- Waiting ----
+ */
+
+static uint64_t deadline_of(uint64_t now, int64_t timeout_ns)
+{
+	uint64_t end;
+
+	if (timeout_ns < 0 || __builtin_add_overflow(now, (uint64_t)timeout_ns, &end))
+		return UINT64_MAX;
+	return end;
+}
+
+/* Looks at the one line that the next commit changes, until @until. */
+static bool spin(struct ringtail *r, uint64_t until)
+{
+	do {
+		for (unsigned i = 0; i < SPINS_PER_CLOCK; i++) {
+			if (rt_ring_ready(&r->segment, r->next))
+				return true;
+		}
+		if (rt_load32(&r->segment.hot->state) != RT_STATE_LIVE ||
+		    rt_load32(&r->cancel) || !rt_ring_intact(&r->segment, r->next) ||
+		    (rt_load32(&r->segment.hot->life) & FUTEX_OWNER_DIED))
+			return false;
+	} while (until == UINT64_MAX || rt_now_ns(CLOCK_MONOTONIC) < until);
+	return false;
+}
+
+/* Nothing, and the news that the writer died: the caller may want to look. */
+static bool just_died(struct ringtail *r, uint32_t relayed_before)
+{
+	return r->relayed_life && r->relayed_life != relayed_before;
+}
+
+static int look(struct ringtail *r, int (*try)(struct ringtail *r, void *arg),
+		void *arg)
+{
+	int outcome = try(r, arg);
+
+	return outcome == RINGTAIL_NOTHING ? rt_reader_idle(r) : outcome;
+}
+
+/* One sleep.  A second look after announcing: see bell.h. */
+static int sleep_once(struct ringtail *r, int (*try)(struct ringtail *r, void *arg),
+		      void *arg, uint64_t timeout_ns)
+{
+	int unannounced = rt_reader_arm(r);
+	int outcome = look(r, try, arg);
+	int e;
+
+	if (outcome != RINGTAIL_NOTHING)
+		return outcome;
+	r->sleeps++;
+	e = rt_sleeper_wait(
+		&r->sleeper,
+		rt_min(timeout_ns, unannounced ? RT_POLL_NS : RT_SLEEP_MAX_NS));
+	outcome = look(r, try, arg);
+	if (outcome == RINGTAIL_NOTHING && e == 0)
+		r->spurious++;
+	if (outcome == RINGTAIL_NOTHING && e == -ETIMEDOUT && !unannounced)
+		outcome = rt_reader_check_path(r);
+	return outcome;
+}
+
+static int sleep_until(struct ringtail *r, int (*try)(struct ringtail *r, void *arg),
+		       void *arg, uint64_t deadline)
+{
+	for (;;) {
+		uint64_t now = rt_now_ns(CLOCK_MONOTONIC);
+		uint32_t relayed = r->relayed_life;
+		int outcome;
+
+		if (now >= deadline)
+			return RINGTAIL_NOTHING;
+		outcome = sleep_once(r, try, arg, deadline - now);
+		if (outcome != RINGTAIL_NOTHING || just_died(r, relayed))
+			return outcome;
+	}
+}
+
+static int spin_until(struct ringtail *r, int (*try)(struct ringtail *r, void *arg),
+		      void *arg, uint64_t until)
+{
+	for (;;) {
+		uint32_t relayed = r->relayed_life;
+		int outcome;
+
+		if (!spin(r, until) && rt_now_ns(CLOCK_MONOTONIC) >= until)
+			return RINGTAIL_NOTHING;
+		outcome = look(r, try, arg);
+		if (outcome != RINGTAIL_NOTHING || just_died(r, relayed))
+			return outcome;
+	}
+}
+
+/* The descriptor becomes readable when sleep_once() would have returned. */
+static int arm_descriptor(struct ringtail *r, int (*try)(struct ringtail *r, void *arg),
+			  void *arg)
+{
+	int unannounced, outcome, e;
+
+	if (r->pollfd->armed)
+		return RINGTAIL_NOTHING;
+	unannounced = rt_reader_arm(r);
+	outcome = look(r, try, arg);
+	if (outcome != RINGTAIL_NOTHING)
+		return outcome;
+	r->sleeps++;
+	e = r->pollfd->ops->arm(r->pollfd, &r->sleeper,
+				unannounced ? RT_POLL_NS : RT_SLEEP_MAX_NS);
+	if (e < 0) {
+		rt_fault_set(&r->fault, "feed '%s': cannot arm its descriptor: %s",
+			     r->segment.geo.name, strerror(-e));
+		return e;
+	}
+	return RINGTAIL_NOTHING;
+}
+
+int rt_reader_wait(struct ringtail *r, int (*try)(struct ringtail *r, void *arg),
+		   void *arg, int64_t timeout_ns)
+{
+	uint64_t now, deadline, until;
+	int outcome;
+
+	if (!timeout_ns)
+		return r->pollfd ? arm_descriptor(r, try, arg) : RINGTAIL_NOTHING;
+
+	now = rt_now_ns(CLOCK_MONOTONIC);
+	deadline = deadline_of(now, timeout_ns);
+	if (r->wait == RINGTAIL_WAIT_SPIN)
+		return spin_until(r, try, arg, deadline);
+	if (r->wait == RINGTAIL_WAIT_SPIN_SLEEP) {
+		until = rt_min(deadline, deadline_of(now, (int64_t)rt_min(r->spin_ns,
+									  INT64_MAX)));
+		outcome = spin_until(r, try, arg, until);
+		if (outcome != RINGTAIL_NOTHING)
+			return outcome;
+	}
+	return sleep_until(r, try, arg, deadline);
+}
+
+void ringtail_cancel(struct ringtail *r)
+{
+	rt_store32(&r->cancel, 1);
+	rt_wake_private(&r->cancel);
+}

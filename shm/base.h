@@ -19,7 +19,7 @@
 #define RT_LIKELY(x)   __builtin_expect(!!(x), 1)
 #define RT_UNLIKELY(x) __builtin_expect(!!(x), 0)
 #define RT_INLINE      static inline __attribute__((always_inline))
-#define RT_COLD	       __attribute__((cold, noinline))
+#define RT_COLD        __attribute__((cold, noinline))
 #define RT_N(array)    (sizeof(array) / sizeof((array)[0]))
 
 /* One resource, declared and initialised together, released at scope's end. */
@@ -83,12 +83,12 @@ struct rt_fault {
 	char text[512];
 };
 
-#define rt_fault_set(fault, ...)                                                         \
-	do {                                                                             \
-		struct rt_fault *rt_fault_ = (fault);                                    \
-		if (rt_fault_)                                                           \
-			(void)snprintf(rt_fault_->text, sizeof(rt_fault_->text),         \
-				       __VA_ARGS__);                                     \
+#define rt_fault_set(fault, ...) \
+	do { \
+		struct rt_fault *rt_fault_ = (fault); \
+		if (rt_fault_) \
+			(void)snprintf(rt_fault_->text, sizeof(rt_fault_->text), \
+				       __VA_ARGS__); \
 	} while (0)
 
 #endif

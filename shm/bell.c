@@ -15,7 +15,8 @@
 uint32_t rt_topic(const void *key, size_t len)
 {
 	const uint8_t *bytes = key;
-	uint32_t hash = 2166136261u; /* FNV-1a, 32 bits (isthe.com/chongo/tech/comp/fnv) */
+	uint32_t hash =
+		2166136261u; /* FNV-1a, 32 bits (isthe.com/chongo/tech/comp/fnv) */
 
 	for (size_t i = 0; i < len && bytes[i] != '/'; i++)
 		hash = (hash ^ bytes[i]) * 16777619u;
@@ -33,7 +34,8 @@ uint32_t rt_sleep_topics(uint32_t topics)
 static int ring(struct rt_bell *bell, unsigned topic)
 {
 	/* As the macro FUTEX_OP() packs it, without its signed shifts. */
-	uint32_t op = (uint32_t)(FUTEX_OP_OR | FUTEX_OP_OPARG_SHIFT) << 28 | topic << 12;
+	uint32_t op =
+		(uint32_t)(FUTEX_OP_OR | FUTEX_OP_OPARG_SHIFT) << 28 | topic << 12;
 
 	if (syscall(SYS_futex, &bell->bits, FUTEX_WAKE_OP, 0, 0, &bell->bits, op) < 0)
 		return -errno;
@@ -82,8 +84,8 @@ static void deadline_in(uint64_t timeout_ns, struct timespec *ret)
 	}
 }
 
-static void wait_on(struct futex_waitv *waiter, const _Atomic uint32_t *word, uint32_t value,
-		    uint32_t flags)
+static void wait_on(struct futex_waitv *waiter, const _Atomic uint32_t *word,
+		    uint32_t value, uint32_t flags)
 {
 	*waiter = (struct futex_waitv){
 		.val = value,
@@ -102,7 +104,8 @@ unsigned rt_sleeper_words(const struct rt_sleeper *sleeper, struct futex_waitv *
 	for (uint32_t left = sleeper->topics; left; left &= left - 1) {
 		unsigned topic = (unsigned)__builtin_ctz(left);
 
-		wait_on(&ret[n++], &sleeper->hot->wakes[topic], sleeper->seen[topic], 0);
+		wait_on(&ret[n++], &sleeper->hot->wakes[topic], sleeper->seen[topic],
+			0);
 	}
 	return n;
 }
@@ -116,8 +119,8 @@ static int wait_one(const struct rt_sleeper *sleeper, uint64_t timeout_ns)
 
 	if (sleeper->topics & (sleeper->topics - 1))
 		relative.tv_nsec = (long)rt_min(bounded, RT_POLL_NS);
-	if (syscall(SYS_futex, &sleeper->hot->wakes[topic], FUTEX_WAIT, sleeper->seen[topic],
-		    &relative, NULL, 0) < 0 &&
+	if (syscall(SYS_futex, &sleeper->hot->wakes[topic], FUTEX_WAIT,
+		    sleeper->seen[topic], &relative, NULL, 0) < 0 &&
 	    errno != EAGAIN)
 		return -errno;
 	return 0;
@@ -157,13 +160,14 @@ void rt_wake_life(const struct rt_hot *hot)
 
 void rt_wake_private(const _Atomic uint32_t *word)
 {
-	(void)syscall(SYS_futex, word, FUTEX_WAKE | FUTEX_PRIVATE_FLAG, INT_MAX, NULL, NULL,
-		      0);
+	(void)syscall(SYS_futex, word, FUTEX_WAKE | FUTEX_PRIVATE_FLAG, INT_MAX, NULL,
+		      NULL, 0);
 }
 
 bool rt_barrier_register(void)
 {
-	return syscall(SYS_membarrier, MEMBARRIER_CMD_REGISTER_GLOBAL_EXPEDITED, 0, 0) == 0;
+	return syscall(SYS_membarrier, MEMBARRIER_CMD_REGISTER_GLOBAL_EXPEDITED, 0,
+		       0) == 0;
 }
 
 bool rt_barrier_sleeper(void)

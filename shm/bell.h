@@ -33,11 +33,11 @@
 #include "shm/layout.h"
 #include "shm/order.h"
 
-#define RT_SLEEP_MAX_NS	 UINT64_C(1000000000) /* a sleeper looks up once a second */
-#define RT_POLL_NS	 UINT64_C(1000000)    /* ... or so often, if nobody can wake it */
-#define RT_WAKE_INLINE	 4  /* sleepers of a topic that a commit wakes by itself */
-#define RT_SLEEP_TOPICS	 8  /* more than so many topics: RT_TOPIC_ANY */
-#define RT_SLEEP_WORDS	 (RT_SLEEP_TOPICS + 2) /* topics, life, cancel */
+#define RT_SLEEP_MAX_NS UINT64_C(1000000000) /* a sleeper looks up once a second */
+#define RT_POLL_NS      UINT64_C(1000000) /* ... or so often, if nobody can wake it */
+#define RT_WAKE_INLINE  4 /* sleepers of a topic that a commit wakes by itself */
+#define RT_SLEEP_TOPICS 8 /* more than so many topics: RT_TOPIC_ANY */
+#define RT_SLEEP_WORDS  (RT_SLEEP_TOPICS + 2) /* topics, life, cancel */
 
 /* The topic of a key: a hash of what precedes its first '/'; 0 .. 30. */
 uint32_t rt_topic(const void *key, size_t len);
@@ -50,11 +50,12 @@ uint32_t rt_topic(const void *key, size_t len);
 struct rt_sleeper {
 	const struct rt_hot *hot;
 	struct rt_bell *bell;
-	const _Atomic uint32_t *cancel; /* private word, 0 until canceled; may be NULL */
-	uint32_t topics;		/* bit mask; what to announce and wait for */
-	bool always;			/* RT_WAKE_ALWAYS: no bell is needed */
-	bool no_waitv;			/* kernel or sandbox without futex_waitv(2) */
-	bool no_membarrier;		/* likewise */
+	const _Atomic uint32_t
+		*cancel;    /* private word, 0 until canceled; may be NULL */
+	uint32_t topics;    /* bit mask; what to announce and wait for */
+	bool always;        /* RT_WAKE_ALWAYS: no bell is needed */
+	bool no_waitv;      /* kernel or sandbox without futex_waitv(2) */
+	bool no_membarrier; /* likewise */
 	uint32_t seen_life;
 	uint32_t seen[RT_TOPICS]; /* values of the words, by rt_sleeper_arm() */
 };

@@ -25,7 +25,8 @@
 struct entry_page {
 	uint8_t pad[offsetof(struct rt_hot, life)];
 	struct robust_list entry;
-	uint8_t rest[RT_PAGE - offsetof(struct rt_hot, life) - sizeof(struct robust_list)];
+	uint8_t rest[RT_PAGE - offsetof(struct rt_hot, life) -
+		     sizeof(struct robust_list)];
 };
 static_assert(sizeof(struct entry_page) == RT_PAGE, "an entry page is a page");
 
@@ -35,13 +36,13 @@ struct rt_keeper_slot {
 	uint64_t beat_every_ns;
 	uint64_t beaten_ns;
 	struct rt_keeper_slot *next;
-	_Atomic uint32_t noted;	 /* topics with commits since the last sweep */
+	_Atomic uint32_t noted;  /* topics with commits since the last sweep */
 	_Atomic uint32_t wanted; /* topics whose remaining sleepers are to be woken */
 };
 
 static struct {
 	pthread_mutex_t life_lock; /* held while the thread is started or joined */
-	pthread_mutex_t lock;	   /* of the list of slots */
+	pthread_mutex_t lock;      /* of the list of slots */
 	pthread_t thread;
 	struct rt_keeper_slot *slots;
 	struct robust_list_head robust; /* only the keeper's thread owns it */
@@ -81,7 +82,8 @@ static void wake_all(struct rt_hot *hot, uint32_t topics)
 	}
 }
 
-/* Returns the topics swept; *ret_next is lowered to when the ring wants its next beat. */
+/* Returns the topics swept; *ret_next is lowered to when the ring wants its next beat.
+ */
 static uint32_t serve(struct rt_keeper_slot *slot, uint64_t now, bool sweep,
 		      uint64_t *ret_next)
 {
@@ -183,8 +185,8 @@ static struct entry_page *map_pages(int ring_fd)
 
 	if (pages == MAP_FAILED)
 		return NULL;
-	if (mmap(pages + RT_PAGE, RT_PAGE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED,
-		 ring_fd, RT_PAGE) == MAP_FAILED) {
+	if (mmap(pages + RT_PAGE, RT_PAGE, PROT_READ | PROT_WRITE,
+		 MAP_SHARED | MAP_FIXED, ring_fd, RT_PAGE) == MAP_FAILED) {
 		(void)munmap(pages, 2 * RT_PAGE);
 		return NULL;
 	}

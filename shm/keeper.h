@@ -17,10 +17,10 @@
 struct rt_keeper_slot; /* one kept ring */
 
 struct rt_keeping {
-	int ring_fd;	    /* to map the page of hot words a second time */
-	struct rt_hot *hot; /* the writer's own mapping */
+	int ring_fd;            /* to map the page of hot words a second time */
+	struct rt_hot *hot;     /* the writer's own mapping */
 	uint64_t beat_every_ns; /* 0: the writer beats by itself */
-	bool sweep;		/* wake unasked, a millisecond after commits */
+	bool sweep;             /* wake unasked, a millisecond after commits */
 };
 
 /*

@@ -37,24 +37,25 @@
 #define RT_BELL_MAGIC UINT64_C(0x316c6c6542676e52) /* "RngBell1" in memory, LE */
 #define RT_FORMAT     UINT32_C(1)
 
-#define RT_PAGE	      4096u
-#define RT_LINE	      128u /* two cache lines: the adjacent-line prefetcher */
+#define RT_PAGE       4096u
+#define RT_LINE       128u /* two cache lines: the adjacent-line prefetcher */
 #define RT_NAME_MAX   64u  /* longest name of a feed, in bytes */
 #define RT_INLINE_MAX 24u  /* bytes of key and value that fit into a slot */
-#define RT_WORD	      8u   /* alignment and unit of the payload */
+#define RT_WORD       8u   /* alignment and unit of the payload */
 
 /* Limits of a ring; both sizes are powers of two. */
 #define RT_SLOTS_MIN   64u
 #define RT_SLOTS_MAX   (1u << 26)
 #define RT_PAYLOAD_MIN 4096u
-#define RT_PAYLOAD_MAX (UINT64_C(1) << 34) /* slot.pos counts 8-byte words in 32 bits */
-#define RT_KEY_MAX     65535u
-#define RT_STEPS       16u /* the floor moves a sixteenth of the ring at a time */
-#define RT_TXN_SHARE   4u  /* a transaction is at most a quarter of the ring */
+#define RT_PAYLOAD_MAX (UINT64_C(1) << 34) /* slot.pos counts 8-byte words in 32 bits \
+					    */
+#define RT_KEY_MAX   65535u
+#define RT_STEPS     16u /* the floor moves a sixteenth of the ring at a time */
+#define RT_TXN_SHARE 4u  /* a transaction is at most a quarter of the ring */
 
 /* Topics: what part of the keys a sleeper cares about. */
-#define RT_TOPICS	32u
-#define RT_TOPIC_ANY	31u /* sleepers that care about more than a few topics */
+#define RT_TOPICS       32u
+#define RT_TOPIC_ANY    31u /* sleepers that care about more than a few topics */
 #define RT_TOPIC_HASHED 31u /* keys hash to topics 0 .. 30 */
 
 /* rt_hot.state */
@@ -67,13 +68,14 @@ enum rt_state {
 
 /* rt_header.wake_mode */
 enum rt_wake {
-	RT_WAKE_BELL = 0,   /* the writer makes system calls only for announced sleepers */
+	RT_WAKE_BELL =
+		0, /* the writer makes system calls only for announced sleepers */
 	RT_WAKE_ALWAYS = 1, /* the writer wakes at every commit and reads no bell */
 };
 
 /* rt_hot.barrier: who orders "publish" before "look at the bell" */
 enum rt_barrier {
-	RT_BARRIER_WRITER = 0,	/* the writer, by a full barrier in each commit */
+	RT_BARRIER_WRITER = 0,  /* the writer, by a full barrier in each commit */
 	RT_BARRIER_SLEEPER = 1, /* the sleeper, by membarrier(2) once per sleep */
 };
 
@@ -86,33 +88,34 @@ enum rt_op {
 
 /* rt_slot.flags */
 #define RT_EVENT_CREATED 0x01u /* put: the key was new */
-#define RT_EVENT_EXPIRED 0x02u /* delete: by the end of its time, not by a publisher */
-#define RT_EVENT_FLAGS	 0x03u /* all that format 1 knows */
+#define RT_EVENT_EXPIRED 0x02u /* delete: by the end of its time, not by a publisher \
+				*/
+#define RT_EVENT_FLAGS 0x03u   /* all that format 1 knows */
 
 struct rt_header {
 	_Atomic uint64_t magic; /* RT_MAGIC; stored last, with release */
-	uint32_t format;	/* RT_FORMAT */
-	uint32_t header_size;	/* sizeof(struct rt_header) */
-	uint32_t incompat;	/* unknown bit: do not read this ring */
-	uint32_t compat;	/* unknown bit: read on */
-	uint64_t file_size;	/* bytes */
-	uint64_t hot_offset;	/* bytes from the start of the file, as those below */
+	uint32_t format;        /* RT_FORMAT */
+	uint32_t header_size;   /* sizeof(struct rt_header) */
+	uint32_t incompat;      /* unknown bit: do not read this ring */
+	uint32_t compat;        /* unknown bit: read on */
+	uint64_t file_size;     /* bytes */
+	uint64_t hot_offset;    /* bytes from the start of the file, as those below */
 	uint64_t slots_offset;
 	uint64_t payload_offset;
-	uint64_t payload_size;	/* bytes; a power of two */
-	uint32_t n_slots;	/* a power of two */
-	uint32_t slot_size;	/* sizeof(struct rt_slot) */
-	uint32_t max_key;	/* bytes */
-	uint32_t max_value;	/* bytes */
+	uint64_t payload_size; /* bytes; a power of two */
+	uint32_t n_slots;      /* a power of two */
+	uint32_t slot_size;    /* sizeof(struct rt_slot) */
+	uint32_t max_key;      /* bytes */
+	uint32_t max_value;    /* bytes */
 	uint32_t max_txn_events;
-	uint32_t wake_mode;	/* enum rt_wake */
-	uint64_t max_txn_bytes;	/* keys and values of one transaction together */
-	uint64_t epoch;		/* names the history that the seqs belong to */
-	uint64_t instance;	/* names this file; random */
-	uint64_t first_seq;	/* the first seq that was published here */
-	uint64_t created_ns;	/* CLOCK_REALTIME */
+	uint32_t wake_mode;         /* enum rt_wake */
+	uint64_t max_txn_bytes;     /* keys and values of one transaction together */
+	uint64_t epoch;             /* names the history that the seqs belong to */
+	uint64_t instance;          /* names this file; random */
+	uint64_t first_seq;         /* the first seq that was published here */
+	uint64_t created_ns;        /* CLOCK_REALTIME */
 	char name[RT_NAME_MAX + 8]; /* of the feed; zero-padded */
-	uint64_t check;		/* XXH64 of all above, `magic` taken as RT_MAGIC */
+	uint64_t check;             /* XXH64 of all above, `magic` taken as RT_MAGIC */
 };
 
 /*
@@ -128,22 +131,22 @@ struct rt_hot {
 	_Atomic uint64_t floor;
 	uint8_t pad1[RT_LINE - 8];
 
-	_Atomic uint32_t state;	       /* enum rt_state */
-	_Atomic uint32_t barrier;      /* enum rt_barrier */
-	_Atomic uint64_t heartbeat_ns; /* CLOCK_MONOTONIC of the last sign of life */
+	_Atomic uint32_t state;         /* enum rt_state */
+	_Atomic uint32_t barrier;       /* enum rt_barrier */
+	_Atomic uint64_t heartbeat_ns;  /* CLOCK_MONOTONIC of the last sign of life */
 	_Atomic uint64_t beat_every_ns; /* how often the writer promises one; 0 never */
 	_Atomic uint64_t sweep_every_ns; /* how often it wakes unasked; 0 never */
-	_Atomic uint64_t bell_id;      /* names the bell file in use; 0 none */
-	_Atomic uint64_t successor;    /* instance of the ring that replaced this one */
-	_Atomic uint32_t writer_pid;   /* in the writer's pid namespace; to show only */
+	_Atomic uint64_t bell_id;        /* names the bell file in use; 0 none */
+	_Atomic uint64_t successor;  /* instance of the ring that replaced this one */
+	_Atomic uint32_t writer_pid; /* in the writer's pid namespace; to show only */
 	uint32_t pad2_word;
 	_Atomic uint64_t opened_ns; /* CLOCK_REALTIME at which the writer opened it */
 	uint8_t pad2[RT_LINE - 64];
 
 	/* Counters; brought up to date at floor steps and heartbeats. */
 	_Atomic uint64_t n_txns;
-	_Atomic uint64_t n_bytes;    /* keys and values */
-	_Atomic uint64_t n_wakes;    /* sleepers woken */
+	_Atomic uint64_t n_bytes;      /* keys and values */
+	_Atomic uint64_t n_wakes;      /* sleepers woken */
 	_Atomic uint64_t n_wake_calls; /* system calls made for that */
 	_Atomic uint64_t n_sweeps;
 	_Atomic uint64_t n_writers; /* how many writers this file has had */
@@ -166,12 +169,12 @@ struct rt_slot {
 	_Atomic uint64_t seq; /* stored last; that of the first of a transaction
 			       * after those of all others */
 	uint64_t time_ns;     /* CLOCK_REALTIME; equal in a transaction, never back */
-	uint32_t pos;	      /* in words since the ring was made, modulo 2^32 */
+	uint32_t pos;         /* in words since the ring was made, modulo 2^32 */
 	uint32_t value_len;
 	uint16_t key_len;
-	uint8_t op;	   /* enum rt_op */
-	uint8_t flags;	   /* RT_EVENT_... */
-	uint32_t prev_len; /* of the value that this event replaced; 0 if not kept */
+	uint8_t op;         /* enum rt_op */
+	uint8_t flags;      /* RT_EVENT_... */
+	uint32_t prev_len;  /* of the value that this event replaced; 0 if not kept */
 	uint32_t txn_index; /* 0 .. txn_size - 1 */
 	uint32_t txn_size;
 	uint8_t bytes[RT_INLINE_MAX];
@@ -179,15 +182,16 @@ struct rt_slot {
 
 struct rt_bell {
 	_Atomic uint64_t magic; /* RT_BELL_MAGIC */
-	uint64_t id;		/* = rt_hot.bell_id while this bell is in use */
+	uint64_t id;            /* = rt_hot.bell_id while this bell is in use */
 	uint8_t pad0[RT_LINE - 16];
 	_Atomic uint32_t bits; /* bit t: somebody sleeps on topic t */
 	uint8_t pad1[RT_PAGE - RT_LINE - 4];
 };
 
-#define RT_AT(type, member, offset)                                                      \
+#define RT_AT(type, member, offset) \
 	static_assert(offsetof(struct type, member) == (offset), "ring format 1")
-#define RT_SIZE(type, size) static_assert(sizeof(struct type) == (size), "ring format 1")
+#define RT_SIZE(type, size) \
+	static_assert(sizeof(struct type) == (size), "ring format 1")
 
 RT_AT(rt_header, magic, 0);
 RT_AT(rt_header, format, 8);

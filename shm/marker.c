@@ -53,7 +53,8 @@ void rt_marker_format(uint64_t seq, uint64_t epoch, char ret[RT_MARKER_LEN + 1])
 	ret[RT_MARKER_LEN] = 0;
 }
 
-int rt_marker_parse(const char *text, size_t len, uint64_t *ret_seq, uint64_t *ret_epoch)
+int rt_marker_parse(const char *text, size_t len, uint64_t *ret_seq,
+		    uint64_t *ret_epoch)
 {
 	uint64_t seq, epoch, check;
 

@@ -18,6 +18,7 @@
 void rt_marker_format(uint64_t seq, uint64_t epoch, char ret[RT_MARKER_LEN + 1]);
 
 /* 0, or RT_E_MALFORMED with nothing set.  @len bytes, no terminating zero needed. */
-int rt_marker_parse(const char *text, size_t len, uint64_t *ret_seq, uint64_t *ret_epoch);
+int rt_marker_parse(const char *text, size_t len, uint64_t *ret_seq,
+		    uint64_t *ret_epoch);
 
 #endif

@@ -246,8 +246,9 @@ RT_INLINE void rt_copy_out(void *to, const void *shared, size_t len)
 
 	rt_copy_word_out(d, s, head);
 	for (d += head, s += head, len -= head; len >= 8; d += 8, s += 8, len -= 8) {
-		uint64_t word = atomic_load_explicit(
-			(const _Atomic uint64_t *)(const void *)s, memory_order_acquire);
+		uint64_t word =
+			atomic_load_explicit((const _Atomic uint64_t *)(const void *)s,
+					     memory_order_acquire);
 
 		memcpy(d, &word, 8);
 	}

@@ -43,12 +43,13 @@
 /* rt_writer_open() flags */
 #define RT_WRITER_NEW_EPOCH 0x1u /* begin a new history even if one is there */
 #define RT_WRITER_PRECISE   0x2u /* CLOCK_REALTIME, not its coarse twin */
-#define RT_WRITER_SELF_BEAT 0x4u /* the caller calls rt_writer_beat() each beat_every_ns */
+#define RT_WRITER_SELF_BEAT \
+	0x4u /* the caller calls rt_writer_beat() each beat_every_ns */
 
 struct rt_writer {
 	/* read and written by each commit */
-	uint64_t next;	   /* seq of the next event */
-	uint64_t pos;	   /* next free payload byte, counted from the ring's start */
+	uint64_t next;     /* seq of the next event */
+	uint64_t pos;      /* next free payload byte, counted from the ring's start */
 	uint64_t next_max; /* while next <= this, no slot needs the floor to move */
 	uint64_t pos_max;  /* while pos <= this, no payload does */
 	uint64_t last_ns;  /* time of the newest transaction */
@@ -96,7 +97,8 @@ struct rt_writer {
  * -EINVAL, and what the system calls give; @fault says it in words.
  */
 int rt_writer_open(const char *dir, const struct rt_ring_config *config, unsigned flags,
-		   uint64_t beat_every_ns, struct rt_fault *fault, struct rt_writer **ret);
+		   uint64_t beat_every_ns, struct rt_fault *fault,
+		   struct rt_writer **ret);
 
 /* Closes the feed (readers drain and learn of it) and frees @writer; NULL is fine. */
 void rt_writer_close(struct rt_writer *writer);
@@ -135,8 +137,8 @@ void rt_writer_begin(struct rt_writer *writer);
 int rt_writer_add(struct rt_writer *writer, uint8_t op, uint8_t flags, const void *key,
 		  size_t key_len, const void *value, size_t value_len);
 /* As add, a put, with the value left for the caller to fill until commit. */
-int rt_writer_claim(struct rt_writer *writer, uint8_t flags, const void *key, size_t key_len,
-		    size_t value_len, void **ret);
+int rt_writer_claim(struct rt_writer *writer, uint8_t flags, const void *key,
+		    size_t key_len, size_t value_len, void **ret);
 void rt_writer_commit(struct rt_writer *writer);
 void rt_writer_abort(struct rt_writer *writer);
 
@@ -214,7 +216,8 @@ uint64_t rt_ring_half(const struct rt_segment *segment);
 /* First seq >= @from that is the first of its transaction, at most head + 1. */
 uint64_t rt_ring_align(const struct rt_segment *segment, uint64_t seq);
 
-/* First event with time_ns >= @time_ns, as the first of its transaction; head + 1 if none. */
+/* First event with time_ns >= @time_ns, as the first of its transaction; head + 1 if
+ * none. */
 uint64_t rt_ring_at_time(const struct rt_segment *segment, uint64_t time_ns);
 
 /* Payload bytes in use from event @seq (held) to the newest; 0 when @seq is gone. */

@@ -47,8 +47,9 @@ static bool locate(const struct rt_segment *segment, const struct rt_slot *slot,
 	const struct rt_geometry *geo = &segment->geo;
 	uint64_t total = (uint64_t)ev->key_len + ev->value_len + ev->prev_len;
 
-	if (!ev->key_len || ev->key_len > geo->max_key || ev->value_len > geo->max_value ||
-	    ev->op < RT_OP_PUT || ev->op > RT_OP_MESSAGE || ev->prev_len > geo->max_value)
+	if (!ev->key_len || ev->key_len > geo->max_key ||
+	    ev->value_len > geo->max_value || ev->op < RT_OP_PUT ||
+	    ev->op > RT_OP_MESSAGE || ev->prev_len > geo->max_value)
 		return false;
 	if (!ev->txn_size || ev->txn_size > geo->max_txn_events ||
 	    ev->txn_index >= ev->txn_size || ev->seq <= ev->txn_index)
@@ -167,7 +168,8 @@ uint64_t rt_ring_half(const struct rt_segment *segment)
 	target = oldest + geo->n_slots / 2 + geo->n_slots / RT_STEPS;
 	if (rt_ring_look(segment, oldest, &ev) == RT_LOOK_EVENT) {
 		uint64_t words =
-			(geo->payload_size / 2 + geo->payload_size / RT_STEPS) / RT_WORD;
+			(geo->payload_size / 2 + geo->payload_size / RT_STEPS) /
+			RT_WORD;
 
 		target = rt_min(target, bisect(segment, is_at_pos,
 					       (uint32_t)(ev.pos + (uint32_t)words)));
@@ -181,7 +183,8 @@ static uint64_t payload_of(const struct rt_event *ev)
 
 	if (total <= RT_INLINE_MAX)
 		return 0;
-	return rt_round_up(total - (ev->key_len <= RT_INLINE_MAX ? ev->key_len : 0), RT_WORD);
+	return rt_round_up(total - (ev->key_len <= RT_INLINE_MAX ? ev->key_len : 0),
+			   RT_WORD);
 }
 
 uint64_t rt_ring_bytes_from(const struct rt_segment *segment, uint64_t seq)
@@ -194,7 +197,8 @@ uint64_t rt_ring_bytes_from(const struct rt_segment *segment, uint64_t seq)
 	    rt_ring_look(segment, seq, &from) != RT_LOOK_EVENT ||
 	    rt_ring_look(segment, head, &newest) != RT_LOOK_EVENT)
 		return 0;
-	return (uint64_t)(uint32_t)(newest.pos - from.pos) * RT_WORD + payload_of(&newest);
+	return (uint64_t)(uint32_t)(newest.pos - from.pos) * RT_WORD +
+	       payload_of(&newest);
 }
 
 /* Does anybody hold the writer's lock?  A lock of another reader is no answer. */
@@ -213,8 +217,10 @@ enum rt_liveness rt_ring_liveness(const struct rt_segment *segment)
 	uint64_t beaten = rt_load64(&hot->heartbeat_ns);
 	uint64_t now = rt_now_ns(CLOCK_MONOTONIC);
 
-	if (state == RT_STATE_CLOSED || state == RT_STATE_NEW)
+	if (state == RT_STATE_CLOSED)
 		return RT_CLOSED;
+	if (state == RT_STATE_NEW)
+		return is_locked(segment) ? RT_LIVE : RT_DEAD;
 	if (rt_load32(&hot->life) & FUTEX_OWNER_DIED)
 		return RT_DEAD;
 	if (!every || now < beaten || now - beaten < LATE_BEATS * every)

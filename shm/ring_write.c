@@ -16,7 +16,7 @@ static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__,
 /* How an event of this key and value is laid out. */
 struct shape {
 	uint32_t in_slot; /* bytes of key and value that lie in the slot */
-	uint32_t need;	  /* bytes of payload; a multiple of RT_WORD */
+	uint32_t need;    /* bytes of payload; a multiple of RT_WORD */
 };
 
 RT_INLINE struct shape shape_of(size_t key_len, size_t value_len)
@@ -82,8 +82,8 @@ static uint64_t align_up(const struct rt_writer *w, uint64_t seq, uint64_t end)
 static void set_limits(struct rt_writer *w)
 {
 	uint64_t end = w->in_txn ? w->txn_first : w->next;
-	uint64_t pos = w->floor == end ? (w->in_txn ? w->txn_pos : w->pos) :
-					 pos_of(w, w->floor);
+	uint64_t pos = w->floor == end ? (w->in_txn ? w->txn_pos : w->pos)
+				       : pos_of(w, w->floor);
 
 	w->next_max = w->floor + w->slot_mask;
 	w->pos_max = pos + w->payload_mask + 1;
@@ -163,8 +163,9 @@ static uint32_t topics_of(const struct rt_writer *w, uint64_t first, uint64_t la
 		const struct rt_slot *slot = slot_of(w, seq);
 		uint64_t offset = (uint64_t)slot->pos * RT_WORD & w->payload_mask;
 
-		topics |= 1u << rt_topic(slot->key_len <= RT_INLINE_MAX ? slot->bytes :
-									  w->payload + offset,
+		topics |= 1u << rt_topic(slot->key_len <= RT_INLINE_MAX
+						 ? slot->bytes
+						 : w->payload + offset,
 					 slot->key_len);
 	}
 	return topics;
@@ -180,8 +181,8 @@ static uint32_t wake_some(struct rt_writer *w, uint32_t topics)
 		long n;
 
 		(void)rt_add32(&w->hot->wakes[topic], 1);
-		n = syscall(SYS_futex, &w->hot->wakes[topic], FUTEX_WAKE, RT_WAKE_INLINE,
-			    NULL, NULL, 0);
+		n = syscall(SYS_futex, &w->hot->wakes[topic], FUTEX_WAKE,
+			    RT_WAKE_INLINE, NULL, NULL, 0);
 		if (n > 0)
 			w->wakes += (uint64_t)n;
 		if (n == RT_WAKE_INLINE)
@@ -193,7 +194,8 @@ static uint32_t wake_some(struct rt_writer *w, uint32_t topics)
 	return more;
 }
 
-static __attribute__((noinline)) void wake(struct rt_writer *w, uint64_t first, uint64_t last)
+static __attribute__((noinline)) void wake(struct rt_writer *w, uint64_t first,
+					   uint64_t last)
 {
 	uint32_t topics = topics_of(w, first, last);
 	uint32_t rung = topics;
@@ -246,10 +248,11 @@ RT_INLINE uint64_t now_of(struct rt_writer *w)
 	return now;
 }
 
-/* Step 2, but for time, transaction and seq.  @value may be NULL: left to the caller. */
+/* Step 2, but for time, transaction and seq.  @value may be NULL: left to the caller.
+ */
 RT_INLINE uint8_t *fill(struct rt_writer *w, struct rt_slot *slot, uint64_t pos,
-			struct shape shape, uint32_t kind, const void *key, size_t key_len,
-			const void *value, size_t value_len)
+			struct shape shape, uint32_t kind, const void *key,
+			size_t key_len, const void *value, size_t value_len)
 {
 	uint8_t *to = w->payload + (pos & w->payload_mask);
 
@@ -271,8 +274,8 @@ RT_INLINE uint8_t *fill(struct rt_writer *w, struct rt_slot *slot, uint64_t pos,
 static RT_COLD int refuse(const struct rt_writer *w, uint8_t op, uint8_t flags,
 			  size_t key_len, size_t value_len)
 {
-	if (!key_len || op < RT_OP_PUT || op > RT_OP_MESSAGE || flags & ~RT_EVENT_FLAGS ||
-	    (op == RT_OP_DELETE && value_len))
+	if (!key_len || op < RT_OP_PUT || op > RT_OP_MESSAGE ||
+	    flags & ~RT_EVENT_FLAGS || (op == RT_OP_DELETE && value_len))
 		return -EINVAL;
 	if (key_len > w->max_key || value_len > w->max_value ||
 	    key_len + value_len > w->max_txn_bytes)
@@ -281,8 +284,8 @@ static RT_COLD int refuse(const struct rt_writer *w, uint8_t op, uint8_t flags,
 }
 
 /* The usual event passes by few comparisons; which rule it broke is found out later. */
-RT_INLINE bool is_fine(const struct rt_writer *w, uint8_t op, uint8_t flags, size_t key_len,
-		       size_t value_len)
+RT_INLINE bool is_fine(const struct rt_writer *w, uint8_t op, uint8_t flags,
+		       size_t key_len, size_t value_len)
 {
 	return key_len - 1 < w->max_key && value_len <= w->max_value &&
 	       key_len + value_len <= w->max_txn_bytes &&
@@ -312,7 +315,7 @@ int rt_writer_one(struct rt_writer *w, uint8_t op, uint8_t flags, const void *ke
 	store_word(slot, 4, UINT64_C(1) << 32);
 	(void)fill(w, slot, pos, shape, kind_of(op, flags), key, key_len,
 		   value_len ? value : NULL, value_len);
-	rt_store64(&slot->seq, seq);	/* step 4: visible */
+	rt_store64(&slot->seq, seq);    /* step 4: visible */
 	rt_store64(&w->hot->head, seq); /* step 5 */
 	w->next = seq + 1;
 	w->pos = pos + shape.need;
@@ -334,7 +337,8 @@ void rt_writer_begin(struct rt_writer *w)
 
 int rt_writer_fits(const struct rt_writer *w, uint64_t n_events, uint64_t n_bytes)
 {
-	return n_events > w->max_txn_events || n_bytes > w->max_txn_bytes ? RT_E_TOO_BIG : 0;
+	return n_events > w->max_txn_events || n_bytes > w->max_txn_bytes ? RT_E_TOO_BIG
+									  : 0;
 }
 
 static int add(struct rt_writer *w, uint8_t op, uint8_t flags, const void *key,
@@ -350,8 +354,8 @@ static int add(struct rt_writer *w, uint8_t op, uint8_t flags, const void *key,
 	struct shape shape = shape_of(key_len, value_len);
 	uint64_t pos = reserve(w, shape.need);
 
-	*ret = fill(w, slot_of(w, w->next), pos, shape, kind_of(op, flags), key, key_len,
-		    value, value_len);
+	*ret = fill(w, slot_of(w, w->next), pos, shape, kind_of(op, flags), key,
+		    key_len, value, value_len);
 	w->next++;
 	w->pos = pos + shape.need;
 	w->txn_bytes += key_len + value_len;
@@ -363,7 +367,8 @@ int rt_writer_add(struct rt_writer *w, uint8_t op, uint8_t flags, const void *ke
 {
 	uint8_t *unused;
 
-	return add(w, op, flags, key, key_len, value_len ? value : NULL, value_len, &unused);
+	return add(w, op, flags, key, key_len, value_len ? value : NULL, value_len,
+		   &unused);
 }
 
 int rt_writer_claim(struct rt_writer *w, uint8_t flags, const void *key, size_t key_len,

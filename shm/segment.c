@@ -67,24 +67,28 @@ static uint64_t txn_bytes_of(uint64_t payload_size)
 int rt_config_check(const struct rt_ring_config *config, struct rt_fault *fault)
 {
 	if (!config->name || !rt_name_valid(config->name)) {
-		rt_fault_set(fault,
-			     "invalid feed name '%.80s': 1 to %u of A-Z a-z 0-9 . _ -, and "
-			     "no '.' or '-' in front",
-			     config->name ? config->name : "", RT_NAME_MAX);
+		rt_fault_set(
+			fault,
+			"invalid feed name '%.80s': 1 to %u of A-Z a-z 0-9 . _ -, and "
+			"no '.' or '-' in front",
+			config->name ? config->name : "", RT_NAME_MAX);
 		return -EINVAL;
 	}
 	if (!rt_is_pow2(config->n_slots) || config->n_slots < RT_SLOTS_MIN ||
 	    config->n_slots > RT_SLOTS_MAX) {
 		rt_fault_set(fault,
-			     "feed '%s': slots=%" PRIu32 " is invalid: a power of two from "
+			     "feed '%s': slots=%" PRIu32
+			     " is invalid: a power of two from "
 			     "%u to %u",
 			     config->name, config->n_slots, RT_SLOTS_MIN, RT_SLOTS_MAX);
 		return -EINVAL;
 	}
-	if (!rt_is_pow2(config->payload_size) || config->payload_size < RT_PAYLOAD_MIN ||
+	if (!rt_is_pow2(config->payload_size) ||
+	    config->payload_size < RT_PAYLOAD_MIN ||
 	    config->payload_size > RT_PAYLOAD_MAX) {
 		rt_fault_set(fault,
-			     "feed '%s': payload=%" PRIu64 " is invalid: a power of two "
+			     "feed '%s': payload=%" PRIu64
+			     " is invalid: a power of two "
 			     "from %u to %" PRIu64 " bytes",
 			     config->name, config->payload_size, RT_PAYLOAD_MIN,
 			     RT_PAYLOAD_MAX);
@@ -107,8 +111,8 @@ int rt_config_check(const struct rt_ring_config *config, struct rt_fault *fault)
 		return -EINVAL;
 	}
 	if (config->wake_mode > RT_WAKE_ALWAYS) {
-		rt_fault_set(fault, "feed '%s': unknown wake mode %" PRIu32, config->name,
-			     config->wake_mode);
+		rt_fault_set(fault, "feed '%s': unknown wake mode %" PRIu32,
+			     config->name, config->wake_mode);
 		return -EINVAL;
 	}
 	return 0;
@@ -119,7 +123,8 @@ static uint64_t header_sum(const struct rt_header *header)
 	const uint8_t *bytes = (const uint8_t *)header;
 
 	return XXH64(bytes + sizeof(header->magic),
-		     offsetof(struct rt_header, check) - sizeof(header->magic), RT_MAGIC);
+		     offsetof(struct rt_header, check) - sizeof(header->magic),
+		     RT_MAGIC);
 }
 
 static uint64_t payload_offset_of(uint64_t n_slots)
@@ -131,7 +136,8 @@ static int corrupt(struct rt_fault *fault, const char *what, const char *member,
 		   uint64_t offset, uint64_t found, uint64_t expected)
 {
 	rt_fault_set(fault,
-		     "%s: damaged at byte %" PRIu64 ": %s is %" PRIu64 ", expected %" PRIu64,
+		     "%s: damaged at byte %" PRIu64 ": %s is %" PRIu64
+		     ", expected %" PRIu64,
 		     what, offset, member, found, expected);
 	return RT_E_CORRUPT;
 }
@@ -142,7 +148,8 @@ static int check_identity(const struct rt_header *h, const char *what,
 	uint64_t magic = rt_own64(&h->magic);
 
 	if (magic == __builtin_bswap64(RT_MAGIC)) {
-		rt_fault_set(fault, "%s: made on a machine of the other byte order", what);
+		rt_fault_set(fault, "%s: made on a machine of the other byte order",
+			     what);
 		return RT_E_VERSION;
 	}
 	if (magic != RT_MAGIC) {
@@ -153,26 +160,27 @@ static int check_identity(const struct rt_header *h, const char *what,
 		return RT_E_CORRUPT;
 	}
 	if (h->format != RT_FORMAT) {
-		rt_fault_set(fault, "%s: ring format %" PRIu32 "; this version knows %u",
-			     what, h->format, RT_FORMAT);
+		rt_fault_set(fault,
+			     "%s: ring format %" PRIu32 "; this version knows %u", what,
+			     h->format, RT_FORMAT);
 		return RT_E_VERSION;
 	}
 	if (h->incompat) {
 		rt_fault_set(fault,
-			     "%s: needs features %#" PRIx32 " that this version lacks", what,
-			     h->incompat);
+			     "%s: needs features %#" PRIx32 " that this version lacks",
+			     what, h->incompat);
 		return RT_E_VERSION;
 	}
 	return 0;
 }
 
-#define EXPECT(member, value)                                                            \
-	do {                                                                             \
-		uint64_t expected_ = (value);                                            \
-		if (h->member != expected_)                                              \
-			return corrupt(fault, what, #member,                             \
-				       offsetof(struct rt_header, member), h->member,    \
-				       expected_);                                       \
+#define EXPECT(member, value) \
+	do { \
+		uint64_t expected_ = (value); \
+		if (h->member != expected_) \
+			return corrupt(fault, what, #member, \
+				       offsetof(struct rt_header, member), h->member, \
+				       expected_); \
 	} while (0)
 
 static int check_sizes(const struct rt_header *h, uint64_t file_size, const char *what,
@@ -184,19 +192,20 @@ static int check_sizes(const struct rt_header *h, uint64_t file_size, const char
 	EXPECT(slots_offset, 2 * RT_PAGE);
 	if (!rt_is_pow2(h->n_slots) || h->n_slots < RT_SLOTS_MIN ||
 	    h->n_slots > RT_SLOTS_MAX)
-		return corrupt(fault, what, "n_slots", offsetof(struct rt_header, n_slots),
-			       h->n_slots, RT_SLOTS_MIN);
+		return corrupt(fault, what, "n_slots",
+			       offsetof(struct rt_header, n_slots), h->n_slots,
+			       RT_SLOTS_MIN);
 	if (!rt_is_pow2(h->payload_size) || h->payload_size < RT_PAYLOAD_MIN ||
 	    h->payload_size > RT_PAYLOAD_MAX)
 		return corrupt(fault, what, "payload_size",
-			       offsetof(struct rt_header, payload_size), h->payload_size,
-			       RT_PAYLOAD_MIN);
+			       offsetof(struct rt_header, payload_size),
+			       h->payload_size, RT_PAYLOAD_MIN);
 	EXPECT(payload_offset, payload_offset_of(h->n_slots));
 	EXPECT(file_size, h->payload_offset + h->payload_size);
 	if (file_size < h->file_size) {
 		rt_fault_set(fault,
-			     "%s: truncated: %" PRIu64 " bytes, expected %" PRIu64, what,
-			     file_size, h->file_size);
+			     "%s: truncated: %" PRIu64 " bytes, expected %" PRIu64,
+			     what, file_size, h->file_size);
 		return RT_E_CORRUPT;
 	}
 	return 0;
@@ -210,11 +219,13 @@ static int check_limits(const struct rt_header *h, const char *what,
 	EXPECT(max_txn_events, h->n_slots / RT_TXN_SHARE);
 	EXPECT(max_txn_bytes, limit);
 	if (h->max_key < 1 || h->max_key > rt_min(RT_KEY_MAX, limit))
-		return corrupt(fault, what, "max_key", offsetof(struct rt_header, max_key),
-			       h->max_key, rt_min(RT_KEY_MAX, limit));
+		return corrupt(fault, what, "max_key",
+			       offsetof(struct rt_header, max_key), h->max_key,
+			       rt_min(RT_KEY_MAX, limit));
 	if (h->max_value > limit)
 		return corrupt(fault, what, "max_value",
-			       offsetof(struct rt_header, max_value), h->max_value, limit);
+			       offsetof(struct rt_header, max_value), h->max_value,
+			       limit);
 	if (h->wake_mode > RT_WAKE_ALWAYS)
 		return corrupt(fault, what, "wake_mode",
 			       offsetof(struct rt_header, wake_mode), h->wake_mode,
@@ -223,7 +234,8 @@ static int check_limits(const struct rt_header *h, const char *what,
 		return corrupt(fault, what, "epoch, instance or first_seq",
 			       offsetof(struct rt_header, epoch), 0, 1);
 	if (h->name[RT_NAME_MAX] || !rt_name_valid(h->name)) {
-		rt_fault_set(fault, "%s: damaged at byte %zu: the feed's name is invalid",
+		rt_fault_set(fault,
+			     "%s: damaged at byte %zu: the feed's name is invalid",
 			     what, offsetof(struct rt_header, name));
 		return RT_E_CORRUPT;
 	}
@@ -277,8 +289,9 @@ static int map_parts(struct rt_segment *segment, bool writable)
 {
 	const struct rt_geometry *geo = &segment->geo;
 	int flags = MAP_SHARED | (geo->file_size <= POPULATE_MAX ? MAP_POPULATE : 0);
-	uint8_t *base = mmap(NULL, geo->file_size, PROT_READ | (writable ? PROT_WRITE : 0),
-			     flags, segment->fd, 0);
+	uint8_t *base =
+		mmap(NULL, geo->file_size, PROT_READ | (writable ? PROT_WRITE : 0),
+		     flags, segment->fd, 0);
 
 	if (base == MAP_FAILED)
 		return -errno;
@@ -314,8 +327,8 @@ int rt_segment_map(int fd, bool writable, const char *what, struct rt_fault *fau
 		return r;
 	}
 	if ((size_t)n < sizeof(header)) {
-		rt_fault_set(fault, "%s: truncated: %zd bytes, a ring begins with %zu", what,
-			     n, sizeof(header));
+		rt_fault_set(fault, "%s: truncated: %zd bytes, a ring begins with %zu",
+			     what, n, sizeof(header));
 		return RT_E_CORRUPT;
 	}
 	r = rt_header_check(&header, (uint64_t)st.st_size, what, fault, &segment.geo);
@@ -356,9 +369,11 @@ static int no_space(int fd, const struct rt_ring_config *config, uint64_t size,
 	if (fstatvfs(fd, &vfs) == 0)
 		available = (uint64_t)vfs.f_bavail * vfs.f_frsize;
 	rt_fault_set(fault,
-		     "feed '%s': its ring needs %" PRIu64 " bytes and the file system has %"
-		     PRIu64 " left: make the ring smaller (slots, payload), or the file "
-		     "system larger (mount -o remount,size=...; for a container: --shm-size)",
+		     "feed '%s': its ring needs %" PRIu64
+		     " bytes and the file system has %" PRIu64
+		     " left: make the ring smaller (slots, payload), or the file "
+		     "system larger (mount -o remount,size=...; for a container: "
+		     "--shm-size)",
 		     config->name, size, available);
 	return RT_E_NO_SPACE;
 }
@@ -379,8 +394,8 @@ static void fill_header(struct rt_header *h, const struct rt_ring_config *config
 	h->n_slots = config->n_slots;
 	h->slot_size = sizeof(struct rt_slot);
 	h->max_key = config->max_key;
-	h->max_value = config->max_value ? config->max_value :
-					   (uint32_t)rt_min(limit, UINT32_MAX);
+	h->max_value = config->max_value ? config->max_value
+					 : (uint32_t)rt_min(limit, UINT32_MAX);
 	h->max_txn_events = config->n_slots / RT_TXN_SHARE;
 	h->wake_mode = config->wake_mode;
 	h->max_txn_bytes = limit;
@@ -398,16 +413,17 @@ static int set_access(int fd, mode_t mode, uid_t uid, gid_t gid, const char *wha
 	if ((uid != (uid_t)-1 || gid != (gid_t)-1) && fchown(fd, uid, gid) < 0) {
 		int r = -errno;
 
-		rt_fault_set(fault, "feed '%s': cannot give it to user %d, group %d: %s",
-			     what, (int)uid, (int)gid, strerror(-r));
+		rt_fault_set(fault,
+			     "feed '%s': cannot give it to user %d, group %d: %s", what,
+			     (int)uid, (int)gid, strerror(-r));
 		return r;
 	}
 	return fchmod(fd, mode) < 0 ? -errno : 0;
 }
 
-int rt_segment_create(int dir_fd, const char *tmp_name, const struct rt_ring_config *config,
-		      uint64_t epoch, uint64_t head, struct rt_fault *fault,
-		      struct rt_segment *ret)
+int rt_segment_create(int dir_fd, const char *tmp_name,
+		      const struct rt_ring_config *config, uint64_t epoch,
+		      uint64_t head, struct rt_fault *fault, struct rt_segment *ret)
 {
 	struct rt_segment segment = RT_SEGMENT_NONE;
 	int r = rt_config_check(config, fault);
@@ -424,8 +440,8 @@ int rt_segment_create(int dir_fd, const char *tmp_name, const struct rt_ring_con
 
 	if (fd < 0) {
 		r = -errno;
-		rt_fault_set(fault, "feed '%s': cannot create its ring: %s", config->name,
-			     strerror(-r));
+		rt_fault_set(fault, "feed '%s': cannot create its ring: %s",
+			     config->name, strerror(-r));
 		return r;
 	}
 	do {
@@ -435,7 +451,8 @@ int rt_segment_create(int dir_fd, const char *tmp_name, const struct rt_ring_con
 		r = no_space(fd, config, size, fault);
 	else if (r < 0)
 		rt_fault_set(fault,
-			     "feed '%s': cannot reserve %" PRIu64 " bytes: %s (the folder "
+			     "feed '%s': cannot reserve %" PRIu64
+			     " bytes: %s (the folder "
 			     "should be on a tmpfs)",
 			     config->name, size, strerror(-r));
 	if (!r)

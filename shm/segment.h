@@ -76,11 +76,11 @@ struct rt_ring_config {
 	uint32_t max_key;
 	uint32_t max_value; /* 0: as much as a transaction may have */
 	uint32_t wake_mode; /* enum rt_wake */
-	mode_t mode;	    /* of the ring file */
+	mode_t mode;        /* of the ring file */
 	mode_t bell_mode;   /* of the bell file */
-	uid_t uid;	    /* owner of both; (uid_t)-1: as created */
-	gid_t gid;	    /* likewise */
-	uint64_t epoch;	    /* for a feed that begins; 0: a random one */
+	uid_t uid;          /* owner of both; (uid_t)-1: as created */
+	gid_t gid;          /* likewise */
+	uint64_t epoch;     /* for a feed that begins; 0: a random one */
 };
 
 /* 1 .. RT_NAME_MAX of A-Z a-z 0-9 . _ - and no '.' or '-' in front. */
@@ -98,9 +98,9 @@ uint64_t rt_holds_bytes(uint64_t payload_size);
  * page 0 written, hot words as for a feed whose newest seq is @head.  Not visible
  * under its final name until rt_segment_publish().
  */
-int rt_segment_create(int dir_fd, const char *tmp_name, const struct rt_ring_config *config,
-		      uint64_t epoch, uint64_t head, struct rt_fault *fault,
-		      struct rt_segment *ret);
+int rt_segment_create(int dir_fd, const char *tmp_name,
+		      const struct rt_ring_config *config, uint64_t epoch,
+		      uint64_t head, struct rt_fault *fault, struct rt_segment *ret);
 
 /*
  * Maps and checks a ring.  @fd is duplicated.  @writable: for the writer.  Errors:
@@ -111,9 +111,10 @@ int rt_segment_map(int fd, bool writable, const char *what, struct rt_fault *fau
 
 void rt_segment_drop(struct rt_segment *segment);
 
-/* A pure check of page 0 against the size of its file; for rt_segment_map() and fuzzing. */
-int rt_header_check(const struct rt_header *header, uint64_t file_size, const char *what,
-		    struct rt_fault *fault, struct rt_geometry *ret);
+/* A pure check of page 0 against the size of its file; for rt_segment_map() and
+ * fuzzing. */
+int rt_header_check(const struct rt_header *header, uint64_t file_size,
+		    const char *what, struct rt_fault *fault, struct rt_geometry *ret);
 
 uint64_t rt_random64(void); /* never 0 */
 uint64_t rt_now_ns(clockid_t clock);

@@ -62,15 +62,16 @@ static int take_lock(struct rt_writer *w, struct rt_fault *fault)
 {
 	struct flock lock = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
 
-	w->lock_fd = openat(w->dir_fd, LOCK_NAME, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW,
-			    0600);
+	w->lock_fd = openat(w->dir_fd, LOCK_NAME,
+			    O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
 	if (w->lock_fd < 0)
 		return fail(fault, w->name, "open its lock", -errno);
 	if (fcntl(w->lock_fd, F_OFD_SETLK, &lock) == 0)
 		return 0;
 	if (errno != EAGAIN && errno != EACCES)
 		return fail(fault, w->name, "lock it", -errno);
-	rt_fault_set(fault, "feed '%s' has a writer already; only one at a time may write it",
+	rt_fault_set(fault,
+		     "feed '%s' has a writer already; only one at a time may write it",
 		     w->name);
 	return RT_E_BUSY;
 }
@@ -110,9 +111,9 @@ static int make_bell(struct rt_writer *w, struct rt_fault *fault)
 		return fail(fault, w->name, "set the mode of its bell", -errno);
 
 	/* Over an older bell's address if there is one: a SIGBUS handler may look. */
-	struct rt_bell *bell = mmap(w->bell, sizeof(*bell), PROT_READ | PROT_WRITE,
-				    MAP_SHARED | MAP_POPULATE | (w->bell ? MAP_FIXED : 0), fd,
-				    0);
+	struct rt_bell *bell =
+		mmap(w->bell, sizeof(*bell), PROT_READ | PROT_WRITE,
+		     MAP_SHARED | MAP_POPULATE | (w->bell ? MAP_FIXED : 0), fd, 0);
 
 	if (bell == MAP_FAILED)
 		return fail(fault, w->name, "map its bell", -errno);
@@ -137,7 +138,8 @@ static bool bell_is_whole(const struct rt_writer *w, int fd)
 /* The bell that is there, since sleepers of the last writer may have rung it. */
 static bool reuse_bell(struct rt_writer *w)
 {
-	AUTO_CLOSE int fd = openat(w->dir_fd, BELL_NAME, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
+	AUTO_CLOSE int fd =
+		openat(w->dir_fd, BELL_NAME, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
 
 	if (fd < 0 || !bell_is_whole(w, fd))
 		return false;
@@ -192,10 +194,12 @@ int rt_writer_bell_check(struct rt_writer *w)
 	if (!w->bell)
 		return 0;
 
-	AUTO_CLOSE int fd = openat(w->dir_fd, BELL_NAME, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
+	AUTO_CLOSE int fd =
+		openat(w->dir_fd, BELL_NAME, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
 
 	if (fd >= 0 && bell_is_whole(w, fd) && w->bell->id == w->bell_id &&
-	    fstat(fd, &st) == 0 && fstatat(w->dir_fd, BELL_NAME, &at, AT_SYMLINK_NOFOLLOW) == 0 &&
+	    fstat(fd, &st) == 0 &&
+	    fstatat(w->dir_fd, BELL_NAME, &at, AT_SYMLINK_NOFOLLOW) == 0 &&
 	    st.st_ino == at.st_ino)
 		return 0;
 	r = make_bell(w, NULL);
@@ -280,8 +284,9 @@ static int recover(struct rt_writer *w, struct rt_fault *fault)
 	w->floor = rt_own64(&w->hot->floor);
 	if (head > UINT64_MAX / 2 || head + 1 < first_seq)
 		return damaged(w, fault, "head is out of range", head);
-	if (head >= first_seq && (rt_ring_look(&w->segment, head, &ev) != RT_LOOK_EVENT ||
-				  ev.txn_index + 1 != ev.txn_size)) {
+	if (head >= first_seq &&
+	    (rt_ring_look(&w->segment, head, &ev) != RT_LOOK_EVENT ||
+	     ev.txn_index + 1 != ev.txn_size)) {
 		/* Everything may lie below the floor; the slot is then still there. */
 		return damaged(w, fault, "the newest event makes no sense", head);
 	}
@@ -298,13 +303,16 @@ static int recover(struct rt_writer *w, struct rt_fault *fault)
 	w->next = head + 1;
 	if (head >= first_seq) {
 		const struct rt_slot *last = &w->slots[head & w->slot_mask];
-		uint64_t total = (uint64_t)last->key_len + last->value_len + last->prev_len;
+		uint64_t total =
+			(uint64_t)last->key_len + last->value_len + last->prev_len;
 		uint64_t in_slot = last->key_len <= RT_INLINE_MAX ? last->key_len : 0;
-		uint64_t need =
-			total <= RT_INLINE_MAX ? 0 : rt_round_up(total - in_slot, RT_WORD);
+		uint64_t need = total <= RT_INLINE_MAX
+					? 0
+					: rt_round_up(total - in_slot, RT_WORD);
 
 		/* Counted on from 2^32 words, so that older positions stay positive. */
-		w->pos = (UINT64_C(1) << 32) * RT_WORD + (uint64_t)last->pos * RT_WORD + need;
+		w->pos = (UINT64_C(1) << 32) * RT_WORD + (uint64_t)last->pos * RT_WORD +
+			 need;
 		w->last_ns = last->time_ns;
 	}
 	return 0;
@@ -338,8 +346,8 @@ static int make_ring(struct rt_writer *w, uint64_t epoch, uint64_t head,
 		     struct rt_fault *fault)
 {
 	struct rt_segment segment;
-	int r = rt_segment_create(w->dir_fd, RING_TMP_NAME, &w->config, epoch, head, fault,
-				  &segment);
+	int r = rt_segment_create(w->dir_fd, RING_TMP_NAME, &w->config, epoch, head,
+				  fault, &segment);
 
 	if (r < 0)
 		return r;
@@ -371,8 +379,8 @@ static int carry_txn(struct rt_writer *w, const struct rt_segment *old, uint64_t
 		int r = -EINVAL;
 
 		if (rt_ring_look(old, first + i, &ev) == RT_LOOK_EVENT)
-			r = rt_writer_add(w, ev.op, ev.flags, ev.key, ev.key_len, ev.value,
-					  ev.value_len);
+			r = rt_writer_add(w, ev.op, ev.flags, ev.key, ev.key_len,
+					  ev.value, ev.value_len);
 		if (r < 0) {
 			rt_writer_abort(w);
 			return r;
@@ -439,7 +447,8 @@ static int replace(struct rt_writer *w, bool new_epoch, struct rt_fault *fault)
 	int r;
 
 	w->segment = RT_SEGMENT_NONE;
-	r = make_ring(w, epoch ? epoch : rt_random64(), new_epoch ? 0 : from - 1, fault);
+	r = make_ring(w, epoch ? epoch : rt_random64(), new_epoch ? 0 : from - 1,
+		      fault);
 	if (!r && !new_epoch) {
 		rt_writer_init_limits(w);
 		be_quiet(w, &quiet);
@@ -460,7 +469,8 @@ static int replace(struct rt_writer *w, bool new_epoch, struct rt_fault *fault)
 	return 0;
 }
 
-static bool same_access(const struct rt_segment *segment, const struct rt_ring_config *config)
+static bool same_access(const struct rt_segment *segment,
+			const struct rt_ring_config *config)
 {
 	struct stat st;
 
@@ -469,13 +479,15 @@ static bool same_access(const struct rt_segment *segment, const struct rt_ring_c
 	       (config->gid == (gid_t)-1 || config->gid == st.st_gid);
 }
 
-static bool is_as_asked(const struct rt_segment *segment, const struct rt_ring_config *config)
+static bool is_as_asked(const struct rt_segment *segment,
+			const struct rt_ring_config *config)
 {
 	const struct rt_geometry *geo = &segment->geo;
-	uint64_t max_value = config->max_value ? config->max_value :
-						 rt_min(geo->max_txn_bytes, UINT32_MAX);
+	uint64_t max_value = config->max_value ? config->max_value
+					       : rt_min(geo->max_txn_bytes, UINT32_MAX);
 
-	return geo->n_slots == config->n_slots && geo->payload_size == config->payload_size &&
+	return geo->n_slots == config->n_slots &&
+	       geo->payload_size == config->payload_size &&
 	       geo->max_key == config->max_key && geo->max_value == max_value &&
 	       geo->wake_mode == config->wake_mode && same_access(segment, config);
 }
@@ -486,7 +498,8 @@ static int map_existing(struct rt_writer *w, struct rt_fault *fault)
 	struct rt_segment segment;
 	int r;
 
-	AUTO_CLOSE int fd = openat(w->dir_fd, RING_NAME, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
+	AUTO_CLOSE int fd =
+		openat(w->dir_fd, RING_NAME, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
 
 	if (fd < 0 && errno == ENOENT)
 		return 0;
@@ -497,8 +510,8 @@ static int map_existing(struct rt_writer *w, struct rt_fault *fault)
 		return r;
 	adopt(w, &segment);
 	if (strcmp(segment.geo.name, w->name) != 0) {
-		rt_fault_set(fault, "feed '%s': its ring belongs to a feed '%s'", w->name,
-			     segment.geo.name);
+		rt_fault_set(fault, "feed '%s': its ring belongs to a feed '%s'",
+			     w->name, segment.geo.name);
 		return RT_E_CORRUPT;
 	}
 	return 1;
@@ -574,19 +587,23 @@ static void release_ptr(struct rt_writer **w)
 }
 
 int rt_writer_open(const char *dir, const struct rt_ring_config *config, unsigned flags,
-		   uint64_t beat_every_ns, struct rt_fault *fault, struct rt_writer **ret)
+		   uint64_t beat_every_ns, struct rt_fault *fault,
+		   struct rt_writer **ret)
 {
 	int r = rt_config_check(config, fault);
 
 	if (r < 0)
 		return r;
 
-	AUTO(release_ptr) struct rt_writer *w = aligned_alloc(
-		RT_LINE, rt_round_up(sizeof(struct rt_writer), RT_LINE));
+	AUTO(release_ptr)
+	struct rt_writer *w =
+		aligned_alloc(RT_LINE, rt_round_up(sizeof(struct rt_writer), RT_LINE));
 
 	if (!w)
 		return -ENOMEM;
-	*w = (struct rt_writer){ .lock_fd = -1, .dir_fd = -1, .segment = RT_SEGMENT_NONE };
+	*w = (struct rt_writer){ .lock_fd = -1,
+				 .dir_fd = -1,
+				 .segment = RT_SEGMENT_NONE };
 	w->config = *config;
 	w->clock = flags & RT_WRITER_PRECISE ? CLOCK_REALTIME : CLOCK_REALTIME_COARSE;
 	memcpy(w->name, config->name, strlen(config->name) + 1);

@@ -50,12 +50,13 @@ extern "C" {
 
 /* What a call that reads came back with; errors are negative. */
 enum ringtail_outcome {
-	RINGTAIL_NOTHING = 0,	/* nothing new within the timeout; position unmoved */
-	RINGTAIL_EVENT = 1,	/* an event, or a transaction, or a batch */
-	RINGTAIL_GAP = 2,	/* events were missed; ringtail_gap() says which */
+	RINGTAIL_NOTHING = 0,   /* nothing new within the timeout; position unmoved */
+	RINGTAIL_EVENT = 1,     /* an event, or a transaction, or a batch */
+	RINGTAIL_GAP = 2,       /* events were missed; ringtail_gap() says which */
 	RINGTAIL_CAUGHT_UP = 3, /* answer of a first call that found nothing newer */
-	RINGTAIL_RESET = 4,	/* forget everything: a snapshot follows */
-	RINGTAIL_SNAPSHOT = 5,	/* an entry of the snapshot: event->seq is its last change */
+	RINGTAIL_RESET = 4,     /* forget everything: a snapshot follows */
+	RINGTAIL_SNAPSHOT =
+		5, /* an entry of the snapshot: event->seq is its last change */
 	RINGTAIL_SNAPSHOT_END = 6, /* the state is complete; changes follow */
 };
 
@@ -68,18 +69,20 @@ enum ringtail_errors {
 	RINGTAIL_E_EPOCH = -4097,     /* the marker belongs to another history */
 	RINGTAIL_E_COMPACTED = -4098, /* what follows the position is no longer held */
 	RINGTAIL_E_FUTURE = -4099,    /* the position is above the newest event */
-	RINGTAIL_E_LAPPED = -4100,    /* overtaken by the writer (policy `error`); final */
-	RINGTAIL_E_CLOSED = -4101,    /* closed by its writer, all has been read; final */
-	RINGTAIL_E_CANCELED = -4102,  /* by ringtail_cancel(); final */
-	RINGTAIL_E_CORRUPT = -4103,   /* a file's content makes no sense; final */
-	RINGTAIL_E_VERSION = -4104,   /* made by a newer or foreign ringtail */
-	RINGTAIL_E_NO_FEED = -4105,   /* no such feed */
-	RINGTAIL_E_TOO_BIG = -4106,   /* over a limit of the feed; nothing was changed */
-	RINGTAIL_E_BUSY = -4107,      /* the feed has a writer already */
-	RINGTAIL_E_NO_SPACE = -4108,  /* the file system cannot hold the ring */
-	RINGTAIL_E_OVERRUN = -4109,   /* borrowed memory has been overwritten since */
-	RINGTAIL_E_RETIRED = -4110,   /* replaced, and there is no path to its successor; final */
-	RINGTAIL_E_UNSUPPORTED = -4111, /* needs what this feed or version does not have */
+	RINGTAIL_E_LAPPED = -4100, /* overtaken by the writer (policy `error`); final */
+	RINGTAIL_E_CLOSED = -4101, /* closed by its writer, all has been read; final */
+	RINGTAIL_E_CANCELED = -4102, /* by ringtail_cancel(); final */
+	RINGTAIL_E_CORRUPT = -4103,  /* a file's content makes no sense; final */
+	RINGTAIL_E_VERSION = -4104,  /* made by a newer or foreign ringtail */
+	RINGTAIL_E_NO_FEED = -4105,  /* no such feed */
+	RINGTAIL_E_TOO_BIG = -4106,  /* over a limit of the feed; nothing was changed */
+	RINGTAIL_E_BUSY = -4107,     /* the feed has a writer already */
+	RINGTAIL_E_NO_SPACE = -4108, /* the file system cannot hold the ring */
+	RINGTAIL_E_OVERRUN = -4109,  /* borrowed memory has been overwritten since */
+	RINGTAIL_E_RETIRED =
+		-4110, /* replaced, and there is no path to its successor; final */
+	RINGTAIL_E_UNSUPPORTED =
+		-4111, /* needs what this feed or version does not have */
 };
 
 enum ringtail_op {
@@ -89,9 +92,9 @@ enum ringtail_op {
 };
 
 /* ringtail_event.flags */
-#define RINGTAIL_CREATED 0x01u	/* put: the key was new */
-#define RINGTAIL_EXPIRED 0x02u	/* delete: its time was over */
-#define RINGTAIL_LAST	 0x100u /* the last delivered event of its transaction */
+#define RINGTAIL_CREATED 0x01u  /* put: the key was new */
+#define RINGTAIL_EXPIRED 0x02u  /* delete: its time was over */
+#define RINGTAIL_LAST    0x100u /* the last delivered event of its transaction */
 
 /*
  * An event.  @key and @value point into memory of the reader that stays as it
@@ -100,13 +103,13 @@ enum ringtail_op {
  */
 struct ringtail_event {
 	uint64_t seq;
-	uint64_t rev;	  /* seq of the last event of its transaction */
+	uint64_t rev;     /* seq of the last event of its transaction */
 	uint64_t time_ns; /* CLOCK_REALTIME; never goes back within a feed */
 	const void *key;
 	const void *value;
-	size_t key_len;	  /* bytes */
+	size_t key_len;   /* bytes */
 	size_t value_len; /* bytes */
-	uint32_t op;	  /* enum ringtail_op */
+	uint32_t op;      /* enum ringtail_op */
 	uint32_t flags;
 	uint32_t txn_index; /* place in its transaction, from 0 */
 	uint32_t txn_size;  /* events in its transaction, filtered ones too */
@@ -135,9 +138,10 @@ struct ringtail_gap_info {
 
 /* ringtail_options.start */
 enum ringtail_start {
-	RINGTAIL_START_NOW = 0,	   /* only what is committed from now on */
+	RINGTAIL_START_NOW = 0,    /* only what is committed from now on */
 	RINGTAIL_START_OLDEST = 1, /* the oldest event that is held */
-	RINGTAIL_START_AFTER_SEQ = 2, /* everything after @seq; 0 is the very beginning */
+	RINGTAIL_START_AFTER_SEQ =
+		2,                 /* everything after @seq; 0 is the very beginning */
 	RINGTAIL_START_MARKER = 3, /* everything after @marker */
 	RINGTAIL_START_TIME = 4,   /* everything with time_ns >= @time_ns */
 	RINGTAIL_START_SNAPSHOT = 5, /* the present state, then changes */
@@ -154,14 +158,15 @@ enum ringtail_on_gap {
 enum ringtail_wait {
 	RINGTAIL_WAIT_SLEEP = 0,      /* sleep at once: least processor time */
 	RINGTAIL_WAIT_SPIN_SLEEP = 1, /* spin for spin_ns, then sleep */
-	RINGTAIL_WAIT_SPIN = 2,	      /* never sleep: least latency, a whole processor */
+	RINGTAIL_WAIT_SPIN = 2, /* never sleep: least latency, a whole processor */
 };
 
 /* ringtail_options.fd_mode */
 enum ringtail_fd_mode {
-	RINGTAIL_FD_AUTO = 0,	/* io_uring where the kernel can, else a thread */
-	RINGTAIL_FD_URING = 1,	/* io_uring (Linux 6.7), else ringtail_fd() fails */
-	RINGTAIL_FD_THREAD = 2, /* a helper thread, one for all readers of the process */
+	RINGTAIL_FD_AUTO = 0,  /* io_uring where the kernel can, else a thread */
+	RINGTAIL_FD_URING = 1, /* io_uring (Linux 6.7), else ringtail_fd() fails */
+	RINGTAIL_FD_THREAD =
+		2, /* a helper thread, one for all readers of the process */
 };
 
 /* ringtail_filter.kind */
@@ -186,15 +191,16 @@ struct ringtail_filter {
 };
 
 /* ringtail_options.flags */
-#define RINGTAIL_WAIT_FOR_FEED 0x1u /* open waits up to open_timeout_ns for the feed */
-#define RINGTAIL_ALLOW_FUTURE  0x2u /* a start above the newest event waits for it */
+#define RINGTAIL_WAIT_FOR_FEED 0x1u /* open waits up to open_timeout_ns for the feed \
+				     */
+#define RINGTAIL_ALLOW_FUTURE 0x2u  /* a start above the newest event waits for it */
 
 /*
  * How to open a reader.  Begin with RINGTAIL_OPTIONS_INIT, which fills in size
  * and defaults, and set what differs; members are only ever added at the end.
  */
 struct ringtail_options {
-	size_t size;	 /* sizeof(struct ringtail_options) */
+	size_t size;     /* sizeof(struct ringtail_options) */
 	const char *dir; /* NULL: $RINGTAIL_DIR, else /dev/shm/ringtail for root, else
 			  * $XDG_RUNTIME_DIR/ringtail */
 	uint32_t flags;
@@ -203,30 +209,31 @@ struct ringtail_options {
 	const char *marker;
 	uint64_t time_ns; /* CLOCK_REALTIME */
 	uint32_t on_gap;  /* enum ringtail_on_gap */
-	uint32_t wait;	  /* enum ringtail_wait */
+	uint32_t wait;    /* enum ringtail_wait */
 	uint64_t spin_ns; /* with RINGTAIL_WAIT_SPIN_SLEEP; 20 us by default */
 	uint32_t fd_mode; /* enum ringtail_fd_mode */
-	uint32_t ops;	  /* RINGTAIL_OPS_... or 0 */
+	uint32_t ops;     /* RINGTAIL_OPS_... or 0 */
 	const struct ringtail_filter *filters; /* a union; copied */
-	size_t n_filters;		       /* 0: everything; 4096 at most */
-	int64_t open_timeout_ns;	       /* with RINGTAIL_WAIT_FOR_FEED */
+	size_t n_filters;                      /* 0: everything; 4096 at most */
+	int64_t open_timeout_ns;               /* with RINGTAIL_WAIT_FOR_FEED */
 	int bell_fd; /* ringtail_open_fd(): the feed's bell, opened read-write, or -1 */
 	uint32_t reserved;
 };
 
-#define RINGTAIL_OPTIONS_INIT                                                            \
-	{                                                                                \
-		sizeof(struct ringtail_options), NULL, 0, RINGTAIL_START_NOW, 0, NULL,   \
-			0, RINGTAIL_ON_GAP_ERROR, RINGTAIL_WAIT_SLEEP, 20000,            \
-			RINGTAIL_FD_AUTO, 0, NULL, 0, 0, -1, 0                           \
+#define RINGTAIL_OPTIONS_INIT \
+	{ \
+		sizeof(struct ringtail_options), NULL, 0, RINGTAIL_START_NOW, 0, NULL, \
+			0, RINGTAIL_ON_GAP_ERROR, RINGTAIL_WAIT_SLEEP, 20000, \
+			RINGTAIL_FD_AUTO, 0, NULL, 0, 0, -1, 0 \
 	}
 
 /* ringtail_info.state and ringtail_state() */
 enum ringtail_state {
-	RINGTAIL_LIVE = 1,    /* has a writer that shows signs of life */
-	RINGTAIL_STALLED = 2, /* has a writer whose heartbeat is late: stopped or starved */
-	RINGTAIL_DEAD = 3,    /* its writer died without closing; another may go on */
-	RINGTAIL_CLOSED = 4,  /* closed by its writer; another may go on */
+	RINGTAIL_LIVE = 1, /* has a writer that shows signs of life */
+	RINGTAIL_STALLED =
+		2, /* has a writer whose heartbeat is late: stopped or starved */
+	RINGTAIL_DEAD = 3,   /* its writer died without closing; another may go on */
+	RINGTAIL_CLOSED = 4, /* closed by its writer; another may go on */
 };
 
 /* What a feed is and holds, at one moment.  Sizes in bytes. */
@@ -243,21 +250,21 @@ struct ringtail_info {
 	uint64_t max_value;
 	uint64_t max_txn_events;
 	uint64_t max_txn_bytes; /* keys and values of one transaction together */
-	uint64_t holds_events;	/* the ring promises to hold so many ... */
-	uint64_t holds_bytes;	/* ... and payload of so many bytes, whichever is less */
-	uint64_t head;		/* newest seq; 0 if none */
-	uint64_t oldest;	/* oldest seq held; head + 1 if none */
-	uint64_t oldest_time_ns; /* 0 if none */
-	uint64_t head_time_ns;	 /* 0 if none */
-	uint32_t state;		 /* enum ringtail_state */
-	uint32_t writer_pid;	 /* in the writer's pid namespace; 0 if none */
-	uint64_t opened_ns;	 /* when the writer opened it */
+	uint64_t holds_events;  /* the ring promises to hold so many ... */
+	uint64_t holds_bytes; /* ... and payload of so many bytes, whichever is less */
+	uint64_t head;        /* newest seq; 0 if none */
+	uint64_t oldest;      /* oldest seq held; head + 1 if none */
+	uint64_t oldest_time_ns;   /* 0 if none */
+	uint64_t head_time_ns;     /* 0 if none */
+	uint32_t state;            /* enum ringtail_state */
+	uint32_t writer_pid;       /* in the writer's pid namespace; 0 if none */
+	uint64_t opened_ns;        /* when the writer opened it */
 	uint64_t heartbeat_age_ns; /* CLOCK_MONOTONIC */
-	uint64_t beat_every_ns;	 /* 0: the writer promises no heartbeats */
-	uint64_t sweep_every_ns; /* 0: the writer never wakes unasked */
-	uint32_t wake_always;	 /* 1: wakes at every commit; 0: by the bell */
+	uint64_t beat_every_ns;    /* 0: the writer promises no heartbeats */
+	uint64_t sweep_every_ns;   /* 0: the writer never wakes unasked */
+	uint32_t wake_always;      /* 1: wakes at every commit; 0: by the bell */
 	uint32_t writer_barrier; /* 1: a full barrier in each commit; 0: sleepers pay */
-	uint64_t n_txns;	 /* these five may be up to a heartbeat old */
+	uint64_t n_txns;         /* these five may be up to a heartbeat old */
 	uint64_t n_bytes;
 	uint64_t n_wakes;
 	uint64_t n_wake_calls;
@@ -269,24 +276,24 @@ struct ringtail_info {
 
 /* Counters of one reader.  delivered + filtered + lost == position - start. */
 struct ringtail_stats {
-	size_t size;	/* set to sizeof(struct ringtail_stats) before the call */
-	uint64_t start; /* the seq after which reading began */
+	size_t size;       /* set to sizeof(struct ringtail_stats) before the call */
+	uint64_t start;    /* the seq after which reading began */
 	uint64_t position; /* everything up to and including it is accounted for */
 	uint64_t delivered;
 	uint64_t filtered;
 	uint64_t lost;
 	uint64_t gaps;
-	uint64_t lag_events;	 /* head - position */
-	uint64_t lag_bytes;	 /* payload memory between position and head */
-	uint64_t lag_ns;	 /* age of the oldest event not yet read; 0 if none */
-	uint64_t room_events;	 /* that can be committed before this reader is lapped */
-	uint64_t room_bytes;	 /* of payload, likewise */
-	uint64_t sleeps;	 /* times it slept */
+	uint64_t lag_events;  /* head - position */
+	uint64_t lag_bytes;   /* payload memory between position and head */
+	uint64_t lag_ns;      /* age of the oldest event not yet read; 0 if none */
+	uint64_t room_events; /* that can be committed before this reader is lapped */
+	uint64_t room_bytes;  /* of payload, likewise */
+	uint64_t sleeps;      /* times it slept */
 	uint64_t spurious_wakes; /* times it woke for nothing */
-	uint64_t moves;		 /* to a successor ring */
+	uint64_t moves;          /* to a successor ring */
 };
 
-struct ringtail;	/* a reader */
+struct ringtail;        /* a reader */
 struct ringtail_writer; /* an embedded writer */
 
 /*
@@ -398,8 +405,8 @@ RINGTAIL_API int ringtail_next(struct ringtail *reader, struct ringtail_event *e
  * Since:     0.1
  */
 RINGTAIL_API int ringtail_next_txn(struct ringtail *reader,
-				   const struct ringtail_event **ret_events, size_t *ret_n,
-				   int64_t timeout_ns);
+				   const struct ringtail_event **ret_events,
+				   size_t *ret_n, int64_t timeout_ns);
 
 /*
  * A batch in the caller's memory: @events describes, @data holds keys and values.
@@ -486,7 +493,8 @@ RINGTAIL_API int ringtail_borrow_valid(struct ringtail *reader);
  * Cost:      none.
  * Since:     0.1
  */
-RINGTAIL_API int ringtail_gap(const struct ringtail *reader, struct ringtail_gap_info *ret);
+RINGTAIL_API int ringtail_gap(const struct ringtail *reader,
+			      struct ringtail_gap_info *ret);
 
 /**
  * ringtail_position() - the seq up to which everything is handled
@@ -683,7 +691,7 @@ RINGTAIL_API const char *ringtail_version(void);
 
 /* ringtail_writer_options.wake_mode */
 enum ringtail_wake_mode {
-	RINGTAIL_WAKE_BELL = 0,	  /* a system call only when somebody sleeps */
+	RINGTAIL_WAKE_BELL = 0,   /* a system call only when somebody sleeps */
 	RINGTAIL_WAKE_ALWAYS = 1, /* one at every commit; trusts no reader */
 };
 
@@ -698,26 +706,26 @@ enum ringtail_clock {
 
 /* How to open a writer.  Begin with RINGTAIL_WRITER_OPTIONS_INIT. */
 struct ringtail_writer_options {
-	size_t size;	 /* sizeof(struct ringtail_writer_options) */
+	size_t size;     /* sizeof(struct ringtail_writer_options) */
 	const char *dir; /* as in struct ringtail_options */
 	uint32_t flags;
 	uint32_t n_slots;      /* power of two, 64 .. 2^26; 0: 65536 */
 	uint64_t payload_size; /* bytes; power of two, 4 KiB .. 16 GiB; 0: 8 MiB */
 	uint32_t max_key;      /* bytes, 1 .. 65535; 0: 1024 */
 	uint32_t max_value;    /* bytes; 0: as much as a transaction may have */
-	uint32_t mode;	       /* of the ring file; 0: 0640 */
+	uint32_t mode;         /* of the ring file; 0: 0640 */
 	uint32_t bell_mode;    /* of the bell: readers that may write it can sleep long.
 				* 0: 0600, the writer's own user */
 	uint32_t wake_mode;    /* enum ringtail_wake_mode */
-	uint32_t clock;	       /* enum ringtail_clock */
+	uint32_t clock;        /* enum ringtail_clock */
 	uint32_t beat_ms;      /* a heartbeat every so many ms; 0: 1000 */
 	uint32_t reserved;
 };
 
-#define RINGTAIL_WRITER_OPTIONS_INIT                                                     \
-	{                                                                                \
-		sizeof(struct ringtail_writer_options), NULL, 0, 0, 0, 0, 0, 0, 0, 0, 0, \
-			0, 0                                                             \
+#define RINGTAIL_WRITER_OPTIONS_INIT \
+	{ \
+		sizeof(struct ringtail_writer_options), NULL, 0, 0, 0, 0, 0, 0, 0, 0, \
+			0, 0, 0 \
 	}
 
 /**
