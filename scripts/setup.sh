@@ -77,9 +77,7 @@ release_services()
 
 install()
 {
-	local log
-
-	log=$(mktemp)
+	log=$(mktemp) # not local: the trap outlives this function
 	trap 'release_services; rm -f "$log"' EXIT
 	hold_services
 	echo "setup: installing $*"
