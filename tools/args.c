@@ -94,7 +94,7 @@ static void help_line(FILE *file, const char *left, const char *help)
 {
 	const char *end = strchrnul(help, '\n');
 
-	(void)fprintf(file, "  %-22s%s%.*s\n", left, strlen(left) < 22 ? "" : " ",
+	(void)fprintf(file, "  %-24s%s%.*s\n", left, strlen(left) < 24 ? "" : " ",
 		      (int)(end - help), help);
 	if (*end)
 		help_line(file, "", end + 1);

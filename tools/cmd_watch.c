@@ -375,6 +375,13 @@ static int take_gap(struct watch *w)
 	return reached_until(w) ? RT_EXIT_DONE : GO_ON;
 }
 
+static void say_caught_up(struct watch *w)
+{
+	if (!w->caught_up)
+		rt_print_state(&w->print, "caught-up", ringtail_position(w->reader));
+	w->caught_up = true;
+}
+
 static int take_error(struct watch *w, int error)
 {
 	const char *text = ringtail_error(w->reader);
@@ -383,8 +390,11 @@ static int take_error(struct watch *w, int error)
 		return GO_ON;
 	if (error == RINGTAIL_E_CANCELED)
 		return RT_EXIT_DONE;
-	if (error == RINGTAIL_E_CLOSED && w->states)
+	if (error == RINGTAIL_E_CLOSED && w->states) {
+		say_caught_up(w);
 		rt_print_state(&w->print, "closed", ringtail_position(w->reader));
+	}
+	(void)rt_out_flush(w->print.out); /* first things first; an error stays */
 	rt_say("%s", text && *text ? text : ringtail_strerror(error));
 	if (error == RINGTAIL_E_CLOSED)
 		return RT_EXIT_CLOSED;
@@ -423,9 +433,7 @@ static void say_states(struct watch *w)
 {
 	const int state = ringtail_state(w->reader);
 
-	if (!w->caught_up)
-		rt_print_state(&w->print, "caught-up", ringtail_position(w->reader));
-	w->caught_up = true;
+	say_caught_up(w);
 
 	/* Closed is said once all has been read: by the error of a read. */
 	if (state != w->state && state != RINGTAIL_CLOSED) {
@@ -508,7 +516,7 @@ static int finish(struct watch *w, int code)
 	const int flushed = flush(w);
 
 	catch_signals(NULL);
-	return flushed == GO_ON || code != RT_EXIT_DONE ? code : flushed;
+	return flushed == RT_EXIT_FAILED ? flushed : code;
 }
 
 static int open_feed(struct watch *w)

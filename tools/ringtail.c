@@ -56,7 +56,7 @@ static void print_help(FILE *file)
 
 		(void)snprintf(left, sizeof(left), "%s %s", commands[i]->name,
 			       commands[i]->synopsis);
-		(void)fprintf(file, "  %-23s %s\n", left, commands[i]->summary);
+		(void)fprintf(file, "  %-24s%s\n", left, commands[i]->summary);
 	}
 	(void)fputc('\n', file);
 	rt_args_help(file, common_options);
@@ -158,33 +158,40 @@ int rt_tool_open(struct rt_tool *tool, const char *feed,
 	return ringtail_open(feed, options, ret);
 }
 
-static const char *open_hint(int error)
+static const char *open_hint(const struct rt_tool *tool, int error)
 {
-	switch (error) {
-	case RINGTAIL_E_NO_FEED:
-		return "; 'ringtail ls' shows what there is, --wait waits for it";
-	case RINGTAIL_E_FUTURE:
-		return "; --wait-future waits for it";
-	case RINGTAIL_E_COMPACTED:
-		return "; --from oldest or --on-gap skip goes on with what is held";
-	default:
+	if (error == RINGTAIL_E_NO_FEED)
+		return "; 'ringtail ls' shows what there is";
+	if (tool->command != &rt_cmd_watch)
 		return "";
-	}
+	if (error == RINGTAIL_E_FUTURE)
+		return "; --wait-future waits for it";
+	if (error == RINGTAIL_E_COMPACTED)
+		return "; --from oldest or --on-gap skip goes on with what is held";
+	return "";
+}
+
+/* @text without "@name: " in front, which the message has already. */
+static const char *without(const char *text, const char *name)
+{
+	const size_t len = strlen(name);
+
+	return !strncmp(text, name, len) && !strncmp(text + len, ": ", 2)
+		       ? text + len + 2
+		       : text;
 }
 
 int rt_tool_open_failed(struct rt_tool *tool, const char *feed, int error)
 {
 	const char *text = ringtail_error(NULL);
-	const bool watching = tool->command == &rt_cmd_watch;
+	char name[512];
 
 	if (!text || !*text)
 		text = ringtail_strerror(error);
-	if (strchr(feed, '/'))
-		rt_say("cannot open %s: %s%s", feed, text,
-		       watching ? open_hint(error) : "");
-	else
-		rt_say("cannot open feed '%s': %s%s", feed, text,
-		       watching ? open_hint(error) : "");
+	(void)snprintf(name, sizeof(name), strchr(feed, '/') ? "%s" : "feed '%s'",
+		       feed);
+	rt_say("cannot open %s: %s%s", name, without(text, name),
+	       open_hint(tool, error));
 	if (error == RINGTAIL_E_COMPACTED)
 		return RT_EXIT_GAP;
 	return error == -EINVAL ? RT_EXIT_USAGE : RT_EXIT_FAILED;
