@@ -1,0 +1,232 @@
+/* SPDX-License-Identifier: MIT */
+#include "daemon/table.h"
+
+#include <errno.h>
+#include <xxhash.h>
+
+#define N_FIRST 64u /* buckets of a new table */
+#define N_STEP  16u /* old buckets that move with each change */
+
+int rt_table_init(struct rt_table *table, uint64_t seed)
+{
+	*table = (struct rt_table){
+		.seed = seed,
+		.buckets = calloc(N_FIRST, sizeof(struct rt_entry *)),
+		.n_buckets = N_FIRST,
+	};
+	return table->buckets ? 0 : -ENOMEM;
+}
+
+static void free_buckets(struct rt_entry **buckets, size_t n)
+{
+	for (size_t i = 0; i < n; i++) {
+		struct rt_entry *next;
+
+		for (struct rt_entry *entry = buckets[i]; entry; entry = next) {
+			next = entry->next;
+			free(entry);
+		}
+	}
+	free(buckets);
+}
+
+void rt_table_fini(struct rt_table *table)
+{
+	if (table->buckets)
+		free_buckets(table->buckets, table->n_buckets);
+	free_buckets(table->old, table->n_old);
+	*table = (struct rt_table){ .seed = table->seed };
+}
+
+uint64_t rt_table_hash(const struct rt_table *table, const void *key, size_t len)
+{
+	return XXH3_64bits_withSeed(key, len, table->seed);
+}
+
+/* The bucket that an entry of this hash is in, if it is in the table. */
+RT_INLINE struct rt_entry **bucket_of(const struct rt_table *table, uint64_t hash)
+{
+	if (RT_UNLIKELY(table->old)) {
+		size_t i = hash & (table->n_old - 1);
+
+		if (i >= table->moved)
+			return &table->old[i];
+	}
+	return &table->buckets[hash & (table->n_buckets - 1)];
+}
+
+struct rt_entry *rt_table_find(const struct rt_table *table, uint64_t hash,
+			       const void *key, size_t len)
+{
+	struct rt_entry *entry;
+
+	for (entry = *bucket_of(table, hash); entry; entry = entry->next)
+		if (entry->hash == hash && entry->key_len == len &&
+		    !memcmp(entry->bytes, key, len))
+			return entry;
+	return NULL;
+}
+
+struct rt_entry *rt_entry_new(uint64_t hash, const void *key, size_t key_len,
+			      const void *value, size_t value_len)
+{
+	struct rt_entry *entry = malloc(sizeof(*entry) + key_len + value_len);
+
+	if (!entry)
+		return NULL;
+	*entry = (struct rt_entry){
+		.hash = hash,
+		.key_len = (uint32_t)key_len,
+		.value_len = (uint32_t)value_len,
+		.value_cap = (uint32_t)value_len,
+	};
+	memcpy(entry->bytes, key, key_len);
+	if (value_len)
+		memcpy(entry->bytes + key_len, value, value_len);
+	return entry;
+}
+
+void rt_table_set(struct rt_table *table, struct rt_entry *entry, const void *value,
+		  size_t value_len)
+{
+	table->n_bytes += value_len - entry->value_len;
+	if (value_len)
+		memcpy(entry->bytes + entry->key_len, value, value_len);
+	entry->value_len = (uint32_t)value_len;
+}
+
+static void move_bucket(struct rt_table *table)
+{
+	struct rt_entry *next, *entry = table->old[table->moved];
+
+	table->old[table->moved++] = NULL;
+	for (; entry; entry = next) {
+		struct rt_entry **to =
+			&table->buckets[entry->hash & (table->n_buckets - 1)];
+
+		next = entry->next;
+		entry->next = *to;
+		*to = entry;
+	}
+}
+
+/* Moves some of the old buckets; begins to grow or shrink when it is time. */
+static void tend(struct rt_table *table)
+{
+	size_t n = table->n_buckets;
+	struct rt_entry **buckets;
+
+	if (table->old) {
+		for (unsigned i = 0; i < N_STEP && table->moved < table->n_old; i++)
+			move_bucket(table);
+		if (table->moved == table->n_old) {
+			free(table->old);
+			table->old = NULL;
+			table->n_old = 0;
+		}
+		return;
+	}
+	if (RT_LIKELY(table->n <= n && (n == N_FIRST || table->n >= n / 8)))
+		return;
+	n = table->n > n ? n * 2 : n / 2;
+	buckets = calloc(n, sizeof(struct rt_entry *));
+	if (!buckets)
+		return;
+	table->old = table->buckets;
+	table->n_old = table->n_buckets;
+	table->moved = 0;
+	table->buckets = buckets;
+	table->n_buckets = n;
+}
+
+struct rt_entry *rt_table_insert(struct rt_table *table, struct rt_entry *entry)
+{
+	struct rt_entry **at, *there;
+
+	tend(table);
+	at = bucket_of(table, entry->hash);
+	for (there = *at; there; at = &there->next, there = *at)
+		if (there->hash == entry->hash && there->key_len == entry->key_len &&
+		    !memcmp(there->bytes, entry->bytes, entry->key_len))
+			break;
+	if (there) {
+		entry->next = there->next;
+		there->next = NULL;
+		table->n_bytes -= there->value_len;
+		table->n_bytes += entry->value_len;
+	} else {
+		at = bucket_of(table, entry->hash);
+		entry->next = *at;
+		table->n++;
+		table->n_bytes += entry->key_len + (size_t)entry->value_len;
+	}
+	*at = entry;
+	return there;
+}
+
+void rt_table_remove(struct rt_table *table, struct rt_entry *entry)
+{
+	struct rt_entry **at = bucket_of(table, entry->hash);
+
+	while (*at != entry)
+		at = &(*at)->next;
+	*at = entry->next;
+	entry->next = NULL;
+	table->n--;
+	table->n_bytes -= entry->key_len + (size_t)entry->value_len;
+	tend(table);
+}
+
+static uint64_t reverse(uint64_t bits)
+{
+	bits = (bits >> 1 & UINT64_C(0x5555555555555555)) |
+	       (bits & UINT64_C(0x5555555555555555)) << 1;
+	bits = (bits >> 2 & UINT64_C(0x3333333333333333)) |
+	       (bits & UINT64_C(0x3333333333333333)) << 2;
+	bits = (bits >> 4 & UINT64_C(0x0f0f0f0f0f0f0f0f)) |
+	       (bits & UINT64_C(0x0f0f0f0f0f0f0f0f)) << 4;
+	return __builtin_bswap64(bits);
+}
+
+/* Adds one to the bits of @cursor under @mask, the highest of them first. */
+static uint64_t advance(uint64_t cursor, uint64_t mask)
+{
+	return reverse(reverse(cursor | ~mask) + 1);
+}
+
+static void visit_bucket(const struct rt_entry *entry,
+			 void (*visit)(void *ctx, const struct rt_entry *entry),
+			 void *ctx)
+{
+	for (; entry; entry = entry->next)
+		visit(ctx, entry);
+}
+
+/*
+ * Buckets are taken in the order of their reversed numbers, so that the buckets that
+ * one splits into, or merges with, when the table changes its size are neighbours:
+ * what was passed stays passed.
+ */
+uint64_t rt_table_walk(const struct rt_table *table, uint64_t cursor,
+		       void (*visit)(void *ctx, const struct rt_entry *entry),
+		       void *ctx)
+{
+	struct rt_entry **few, **many;
+	uint64_t small, large;
+
+	if (!table->old) {
+		small = table->n_buckets - 1;
+		visit_bucket(table->buckets[cursor & small], visit, ctx);
+		return advance(cursor, small);
+	}
+	small = rt_min(table->n_buckets, table->n_old) - 1;
+	large = rt_max(table->n_buckets, table->n_old) - 1;
+	few = table->n_old - 1 == small ? table->old : table->buckets;
+	many = few == table->old ? table->buckets : table->old;
+	visit_bucket(few[cursor & small], visit, ctx);
+	do {
+		visit_bucket(many[cursor & large], visit, ctx);
+		cursor = advance(cursor, large);
+	} while (cursor & (small ^ large));
+	return cursor;
+}
