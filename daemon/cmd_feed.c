@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: MIT */
+#include "daemon/command.h"
+#include "shm/marker.h"
+
+void rt_cmd_select(struct rt_session *session, const struct rt_request *request)
+{
+	struct rt_arg name = rt_arg(request, 1);
+	struct rt_feed *feed = rt_server_feed(session->server, name.ptr, name.len);
+	int64_t number;
+
+	if (!feed && rt_arg_int(name, &number))
+		rt_session_error(session, "ERR DB index is out of range");
+	else if (!feed)
+		rt_session_error(session,
+				 "ERR no feed '%.*s'; RINGTAIL.FEEDS lists them",
+				 (int)rt_min(name.len, 80), (const char *)name.ptr);
+	else if (!feed->writer)
+		rt_session_error(session, "ERR feed '%s' is not served: %s",
+				 feed->config->name, feed->reason);
+	else {
+		rt_session_select(session, feed);
+		rt_reply_ok(&session->reply);
+	}
+}
+
+/* Everything so far: what a reader that starts after it does not see again. */
+void rt_cmd_ringtail_marker(struct rt_session *session,
+			    const struct rt_request *request)
+{
+	const struct rt_writer *writer = session->feed->writer;
+	char marker[RT_MARKER_LEN + 1];
+
+	(void)request;
+	rt_marker_format(rt_writer_head(writer), writer->segment.geo.epoch, marker);
+	rt_reply_text(&session->reply, marker);
+}
+
+static void text_pair(struct rt_reply *reply, const char *name, const char *value)
+{
+	rt_reply_text(reply, name);
+	rt_reply_text(reply, value);
+}
+
+static void int_pair(struct rt_reply *reply, const char *name, uint64_t value)
+{
+	rt_reply_text(reply, name);
+	rt_reply_int(reply, (int64_t)value);
+}
+
+static void describe(struct rt_reply *reply, const struct rt_feed *feed, uint64_t index)
+{
+	const struct rt_writer *writer = feed->writer;
+	char marker[RT_MARKER_LEN + 1], epoch[17];
+
+	rt_reply_map(reply, writer ? 8 : 4);
+	text_pair(reply, "name", feed->config->name);
+	int_pair(reply, "index", index);
+	text_pair(reply, "state", writer ? "live" : "not served");
+	if (!writer) {
+		text_pair(reply, "reason", feed->reason);
+		return;
+	}
+	rt_marker_format(rt_writer_head(writer), writer->segment.geo.epoch, marker);
+	(void)snprintf(epoch, sizeof(epoch), "%016llx",
+		       (unsigned long long)writer->segment.geo.epoch);
+	int_pair(reply, "seq", rt_writer_head(writer));
+	int_pair(reply, "floor", rt_load64(&writer->hot->floor));
+	text_pair(reply, "epoch", epoch);
+	text_pair(reply, "marker", marker);
+	int_pair(reply, "keys", feed->table.n);
+}
+
+void rt_cmd_ringtail_feeds(struct rt_session *session, const struct rt_request *request)
+{
+	const struct rt_server *server = session->server;
+
+	(void)request;
+	rt_reply_array(&session->reply, server->config->n_feeds);
+	for (unsigned i = 0; i < server->config->n_feeds; i++)
+		describe(&session->reply, &server->feeds[i], i);
+}

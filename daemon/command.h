@@ -1,0 +1,116 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * command.h - the commands: which there are, and how one is run, queued or refused
+ *
+ * cmd_keys.c has those on keys, cmd_feed.c those on feeds, cmd_client.c those on the
+ * connection, cmd_server.c those that tell about the daemon.
+ */
+#ifndef RINGTAIL_DAEMON_COMMAND_H
+#define RINGTAIL_DAEMON_COMMAND_H
+
+#include "daemon/session.h"
+
+struct rt_request {
+	const uint8_t *base;
+	const struct rt_span *args; /* the first is the command's name */
+	uint32_t n;
+};
+
+struct rt_arg {
+	const uint8_t *ptr;
+	size_t len;
+};
+
+RT_INLINE struct rt_arg rt_arg(const struct rt_request *request, uint32_t i)
+{
+	return (struct rt_arg){ request->base + request->args[i].at,
+				request->args[i].len };
+}
+
+/* struct rt_command.flags */
+#define RT_CMD_WRITE    0x01u /* needs the right to publish */
+#define RT_CMD_READ     0x02u /* needs the right to read */
+#define RT_CMD_VALUES   0x04u /* each key is followed by its value */
+#define RT_CMD_AT_ONCE  0x08u /* not queued between MULTI and EXEC */
+#define RT_CMD_NO_MULTI 0x10u /* refused there */
+
+struct rt_command {
+	const char *name; /* in small letters, 16 at most */
+	int arity;        /* arguments with the name; negative: at least so many */
+	uint32_t flags;
+	int first, last, step; /* which arguments are keys; last -1: to the end */
+	void (*run)(struct rt_session *session, const struct rt_request *request);
+};
+
+/* NULL if there is none of this name. */
+const struct rt_command *rt_command_find(const uint8_t *name, size_t len);
+const struct rt_command *rt_commands(size_t *ret_n);
+
+/* Runs a request, or queues it, or refuses it. */
+void rt_command_dispatch(struct rt_session *session, const struct rt_request *request);
+
+/* Forgets what was queued and watched. */
+void rt_multi_reset(struct rt_session *session);
+void rt_unwatch(struct rt_session *session);
+
+/* Is it this word, in whatever case?  @word in small letters. */
+bool rt_arg_is(struct rt_arg arg, const char *word);
+bool rt_arg_int(struct rt_arg arg, int64_t *ret);
+
+/* "unknown subcommand", as Redis says it. */
+RT_COLD void rt_unknown_subcommand(struct rt_session *session,
+				   const struct rt_request *request,
+				   const char *command);
+RT_COLD void rt_wrong_arity(struct rt_session *session, const char *name);
+
+/* Formatted text at the end of a buffer. */
+void rt_text(struct rt_buf *buf, const char *format, ...)
+	__attribute__((format(printf, 2, 3)));
+
+/* The reply to a change that the feed refused with @error; fails the EXEC it is in. */
+RT_COLD void rt_change_refused(struct rt_session *session, int error, size_t key_len,
+			       size_t value_len);
+
+/* As in Redis: * ? [a-c] [^a] and backslash. */
+bool rt_glob_match(const uint8_t *pattern, size_t pattern_len, const uint8_t *text,
+		   size_t len);
+
+#define RT_CMD(name) void rt_cmd_##name(struct rt_session *, const struct rt_request *)
+RT_CMD(auth);
+RT_CMD(client);
+RT_CMD(command);
+RT_CMD(config);
+RT_CMD(dbsize);
+RT_CMD(del);
+RT_CMD(discard);
+RT_CMD(echo);
+RT_CMD(exec);
+RT_CMD(exists);
+RT_CMD(flush);
+RT_CMD(get);
+RT_CMD(hello);
+RT_CMD(info);
+RT_CMD(keys);
+RT_CMD(later);
+RT_CMD(mget);
+RT_CMD(mset);
+RT_CMD(multi);
+RT_CMD(ping);
+RT_CMD(publish);
+RT_CMD(quit);
+RT_CMD(reset);
+RT_CMD(ringtail_feeds);
+RT_CMD(ringtail_marker);
+RT_CMD(scan);
+RT_CMD(select);
+RT_CMD(set);
+RT_CMD(setnx);
+RT_CMD(strlen);
+RT_CMD(subscribe);
+RT_CMD(time);
+RT_CMD(ttl);
+RT_CMD(type);
+RT_CMD(unwatch);
+RT_CMD(watch);
+
+#endif

@@ -1,0 +1,218 @@
+/* SPDX-License-Identifier: MIT */
+#include "daemon/config.h"
+
+#include <errno.h>
+
+/* "--max-clients" names the setting max_clients. */
+static void key_of_flag(const char *flag, size_t len, char *key, size_t cap)
+{
+	size_t i;
+
+	for (i = 0; i < len && i + 1 < cap; i++)
+		key[i] = (char)(flag[i] == '-' ? '_' : flag[i]);
+	key[i] = 0;
+}
+
+/* NAME[,key=value...] */
+static int set_feed(struct rt_config *config, const char *text, struct rt_fault *fault)
+{
+	AUTO_FREE char *copy = strdup(text);
+	struct rt_feed_config *feed;
+	struct rt_fault inner = { "out of memory" };
+	char *state = NULL, *name, *part;
+
+	if (!copy)
+		return -ENOMEM;
+	name = strtok_r(copy, ",", &state);
+	feed = rt_config_feed(config, name ? name : "", fault);
+	if (!feed)
+		return -EINVAL;
+	while ((part = strtok_r(NULL, ",", &state))) {
+		char *equals = strchr(part, '=');
+
+		if (!equals) {
+			rt_fault_set(fault, "--feed %s: '%s' is not key=value", name,
+				     part);
+			return -EINVAL;
+		}
+		*equals = 0;
+		if (rt_config_set(config, feed, part, equals + 1, &inner) < 0) {
+			rt_fault_set(fault, "--feed %.64s: %.400s", name, inner.text);
+			return -EINVAL;
+		}
+	}
+	return 0;
+}
+
+/* One flag and its value.  Those that are no settings have been dealt with. */
+static int set_flag(struct rt_config *config, const char *flag, size_t len,
+		    const char *value, struct rt_fault *fault)
+{
+	struct rt_fault inner = { "out of memory" };
+	char key[64];
+	int r;
+
+	if (len == 6 && !memcmp(flag, "config", len))
+		return 0;
+	if (len == 4 && !memcmp(flag, "feed", len))
+		return set_feed(config, value, fault);
+	key_of_flag(flag, len, key, sizeof(key));
+	r = rt_config_set(config, NULL, key, value, &inner);
+	if (r < 0)
+		rt_fault_set(fault, "--%.*s: %.400s", (int)rt_min(len, 64), flag,
+			     inner.text);
+	return r;
+}
+
+/*
+ * Walks over the flags.  @config NULL: only looks for what must be known first, and
+ * checks the form.  Returns an outcome of rt_config_load().
+ */
+static int walk_flags(struct rt_config *config, int argc, char **argv,
+		      const char **ret_file, struct rt_fault *fault)
+{
+	int outcome = RT_CONFIG_RUN;
+
+	for (int i = 1; i < argc; i++) {
+		const char *flag = argv[i] + 2, *value;
+		size_t len;
+
+		if (!strcmp(argv[i], "--help") || !strcmp(argv[i], "-h"))
+			return RT_CONFIG_HELP;
+		if (!strcmp(argv[i], "--version") || !strcmp(argv[i], "-V"))
+			return RT_CONFIG_VERSION;
+		if (!strcmp(argv[i], "--check-config")) {
+			outcome = RT_CONFIG_PRINT;
+			continue;
+		}
+		if (strncmp(argv[i], "--", 2) || !argv[i][2]) {
+			rt_fault_set(fault, "unexpected argument '%s'; see --help",
+				     argv[i]);
+			return -EINVAL;
+		}
+		len = strcspn(flag, "=");
+		value = flag[len] ? flag + len + 1 : argv[++i];
+		if (!value) {
+			rt_fault_set(fault, "--%s needs a value", flag);
+			return -EINVAL;
+		}
+		if (len == 6 && !memcmp(flag, "config", len))
+			*ret_file = value;
+		if (config) {
+			int r = set_flag(config, flag, len, value, fault);
+
+			if (r < 0)
+				return r;
+		}
+	}
+	return outcome;
+}
+
+/* A folder and file below it, in memory of the caller; NULL without memory. */
+static char *join(const char *folder, const char *file)
+{
+	char *path;
+
+	return asprintf(&path, "%s/%s", folder, file) < 0 ? NULL : path;
+}
+
+static int default_dir(struct rt_config *config, struct rt_fault *fault)
+{
+	const char *dir = getenv("RINGTAIL_DIR"), *run = getenv("XDG_RUNTIME_DIR");
+
+	if (config->dir)
+		return 0;
+	if (dir && *dir) {
+		config->dir = strdup(dir);
+	} else if (!geteuid()) {
+		config->dir = strdup("/dev/shm/ringtail");
+	} else if (run && *run) {
+		config->dir = join(run, "ringtail");
+	} else {
+		rt_fault_set(fault, "no directory for the feeds: give --dir, or set "
+				    "RINGTAIL_DIR or XDG_RUNTIME_DIR");
+		return -EINVAL;
+	}
+	return config->dir ? 0 : -ENOMEM;
+}
+
+static int default_socket(struct rt_config *config)
+{
+	const char *path = getenv("RINGTAIL_SOCKET");
+
+	if (config->socket)
+		return 0;
+	config->socket =
+		path && *path ? strdup(path) : join(config->dir, "ringtail.sock");
+	return config->socket ? 0 : -ENOMEM;
+}
+
+struct rt_ring_config rt_config_ring(const struct rt_feed_config *feed)
+{
+	return (struct rt_ring_config){
+		.name = feed->name,
+		.n_slots = (uint32_t)(feed->slots ? feed->slots
+						  : feed->size / 2 /
+							    sizeof(struct rt_slot)),
+		.payload_size = feed->payload ? feed->payload : feed->size / 2,
+		.max_key = (uint32_t)feed->max_key,
+		.max_value = (uint32_t)feed->max_value,
+		.wake_mode = (uint32_t)feed->wake,
+		.mode = (mode_t)feed->mode,
+		.bell_mode = 0660,
+		.uid = feed->owner.n ? feed->owner.ids[0] : (uid_t)-1,
+		.gid = feed->group.n ? feed->group.ids[0] : (gid_t)-1,
+	};
+}
+
+static int check_feeds(const struct rt_config *config, struct rt_fault *fault)
+{
+	for (unsigned i = 0; i < config->n_feeds; i++) {
+		struct rt_ring_config ring = rt_config_ring(&config->feeds[i]);
+		int r = rt_config_check(&ring, fault);
+
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+static int complete(struct rt_config *config, struct rt_fault *fault)
+{
+	int r = default_dir(config, fault);
+
+	if (r < 0)
+		return r;
+	r = default_socket(config);
+	if (r < 0)
+		return r;
+	if (!config->n_feeds && !rt_config_feed(config, "main", fault))
+		return -ENOMEM;
+	return check_feeds(config, fault);
+}
+
+int rt_config_load(struct rt_config *config, int argc, char **argv,
+		   struct rt_fault *fault)
+{
+	const char *file = NULL;
+	int outcome, r;
+
+	*config = (struct rt_config){ .n_feeds = 0 };
+	rt_fault_set(fault, "out of memory");
+	outcome = walk_flags(NULL, argc, argv, &file, fault);
+	if (outcome < 0 || outcome == RT_CONFIG_HELP || outcome == RT_CONFIG_VERSION)
+		return outcome;
+	r = rt_config_init(config);
+	if (r < 0)
+		return r;
+	if (file) {
+		r = rt_config_file(config, file, fault);
+		if (r < 0)
+			return r;
+	}
+	r = walk_flags(config, argc, argv, &file, fault);
+	if (r < 0)
+		return r;
+	r = complete(config, fault);
+	return r < 0 ? r : outcome;
+}

@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * loop.h - the event loop: connections, signals, and a tick each second
+ *
+ * All input and output of the daemon, by io_uring.  Each round takes everything that
+ * has completed, tells the owner of each, then the owner's `round`, and enters the
+ * kernel once to start what was asked for and wait for more.  Calls nothing back
+ * from within rt_loop_*() but rt_loop_run().
+ */
+#ifndef RINGTAIL_DAEMON_LOOP_H
+#define RINGTAIL_DAEMON_LOOP_H
+
+#include "daemon/buf.h"
+
+struct rt_loop;
+
+/* A connection; lives in memory of its owner until `gone`. */
+struct rt_conn {
+	int fd;
+	bool receiving;    /* a receive is in flight */
+	bool sending;      /* a send is */
+	bool rearm;        /* receive again at the end of the round */
+	bool shut;         /* both ways; gone as soon as nothing is in flight */
+	bool told;         /* of its end */
+	struct rt_buf out; /* being sent, from `sent` on */
+	size_t sent;
+	struct rt_conn *next_rearm;
+	struct rt_conn *next_gone;
+};
+
+struct rt_loop_ops {
+	/* Completions follow. */
+	void (*begin)(void *ctx);
+	/* Somebody has connected: @fd is the callee's. */
+	void (*accepted)(void *ctx, int fd);
+	/* @bytes are the callee's to change until it returns. */
+	void (*received)(void *ctx, struct rt_conn *conn, uint8_t *bytes, size_t len);
+	/* Nothing more comes: 0 the peer is done, or a negative errno. */
+	void (*ended)(void *ctx, struct rt_conn *conn, int error);
+	/* All of the last send is out. */
+	void (*sent)(void *ctx, struct rt_conn *conn);
+	/* Nothing is in flight, the descriptor is closed: @conn may be freed. */
+	void (*gone)(void *ctx, struct rt_conn *conn);
+	void (*tick)(void *ctx);
+	void (*signalled)(void *ctx, int signo);
+	/* All completions of this round have been told. */
+	void (*round)(void *ctx);
+};
+
+/*
+ * @signal_fd: of signalfd(2), or -1; stays the caller's.  Negative errno: -ENOSYS or
+ * -EPERM where io_uring is not there or not allowed.
+ */
+int rt_loop_open(const struct rt_loop_ops *ops, void *ctx, int signal_fd,
+		 struct rt_loop **ret);
+void rt_loop_close(struct rt_loop *loop);
+
+/* Accepts connections; @fd stays the caller's. */
+void rt_loop_listen(struct rt_loop *loop, int fd);
+/* No more of them, on any socket. */
+void rt_loop_deafen(struct rt_loop *loop);
+
+/* Begins to receive; takes @fd over. */
+void rt_loop_start(struct rt_loop *loop, struct rt_conn *conn, int fd);
+
+/*
+ * Sends all of @out, which is empty afterwards: the buffers are swapped.  Only while
+ * not conn->sending.
+ */
+void rt_loop_send(struct rt_loop *loop, struct rt_conn *conn, struct rt_buf *out);
+
+/* Ends the connection now, whatever is still to be sent. */
+void rt_loop_shut(struct rt_loop *loop, struct rt_conn *conn);
+
+/* Runs until rt_loop_stop(); 0 or a negative errno. */
+int rt_loop_run(struct rt_loop *loop);
+void rt_loop_stop(struct rt_loop *loop);
+
+#endif

@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * server.h - the daemon: feeds, sessions, and what binds them to the loop
+ *
+ * One thread owns everything here.  Sessions know the server for its feeds, limits
+ * and counters; what reaches the network goes through server.c alone.
+ */
+#ifndef RINGTAIL_DAEMON_SERVER_H
+#define RINGTAIL_DAEMON_SERVER_H
+
+#include "daemon/config.h"
+#include "daemon/feed.h"
+#include "daemon/loop.h"
+
+struct rt_session;
+
+struct rt_stats {
+	uint64_t commands;
+	uint64_t accepted;
+	uint64_t refused;          /* over max_clients, or no memory */
+	uint64_t closed_for_cause; /* over a limit, or not the protocol */
+	uint64_t bytes_in;
+	uint64_t bytes_out;
+};
+
+struct rt_server {
+	const struct rt_config *config;
+	struct rt_feed *feeds; /* as many as config->n_feeds */
+	struct rt_loop *loop;  /* NULL in tests of what needs none */
+	struct rt_session *sessions;
+	struct rt_session *dirty; /* those with something to send or to end */
+	unsigned n_sessions;
+	unsigned n_served; /* feeds */
+	uint64_t next_id;
+	uint64_t now_ns;     /* CLOCK_REALTIME as of this round */
+	uint64_t started_ns; /* CLOCK_REALTIME */
+	unsigned stopping_ticks;
+	bool stopping;
+	struct rt_stats stats;
+};
+
+/* Opens the feeds; negative, with everything logged, if none can be served. */
+int rt_server_open(struct rt_server *server, const struct rt_config *config);
+void rt_server_close(struct rt_server *server);
+
+/* Serves on @loop until a signal; @fds are listening sockets. */
+extern const struct rt_loop_ops rt_server_ops;
+
+/* The feed of this name, or number; NULL if there is none. */
+struct rt_feed *rt_server_feed(struct rt_server *server, const uint8_t *name,
+			       size_t len);
+
+#endif

@@ -1,0 +1,144 @@
+/* SPDX-License-Identifier: MIT */
+#include "daemon/session.h"
+
+#include <stdarg.h>
+
+#include "daemon/command.h"
+#include "daemon/log.h"
+
+#define IN_SLACK 131072u /* what may come in one piece behind an incomplete request */
+
+struct rt_session *rt_session_new(struct rt_server *server, const struct rt_peer *peer)
+{
+	struct rt_session *session = calloc(1, sizeof(*session));
+
+	if (!session)
+		return NULL;
+	session->conn.fd = -1;
+	session->server = server;
+	session->peer = *peer;
+	session->id = ++server->next_id;
+	session->since_ns = session->active_ns = server->now_ns;
+	session->reply.version = 2;
+	session->reply.buf.limit = server->config->max_pending_out;
+	session->in.limit = server->config->max_query + IN_SLACK;
+	session->queue.limit = server->config->max_query;
+	rt_resp_init(&session->resp, (uint32_t)server->config->max_query);
+	rt_session_select(session, &server->feeds[0]);
+	session->next = server->sessions;
+	session->at = &server->sessions;
+	if (session->next)
+		session->next->at = &session->next;
+	server->sessions = session;
+	server->n_sessions++;
+	return session;
+}
+
+void rt_session_free(struct rt_session *session)
+{
+	*session->at = session->next;
+	if (session->next)
+		session->next->at = session->at;
+	session->server->n_sessions--;
+	rt_multi_reset(session);
+	rt_resp_fini(&session->resp);
+	rt_buf_free(&session->reply.buf);
+	rt_buf_free(&session->in);
+	rt_buf_free(&session->queue);
+	free(session);
+}
+
+void rt_session_select(struct rt_session *session, struct rt_feed *feed)
+{
+	session->feed = feed;
+	session->may_publish = rt_may_publish(&session->peer, feed->config);
+	session->may_read =
+		session->may_publish ||
+		rt_may_read(&session->peer, feed->uid, feed->gid, feed->mode);
+}
+
+void rt_session_close(struct rt_session *session, const char *format, ...)
+{
+	char reason[256], who[128];
+	va_list args;
+
+	if (session->closing)
+		return;
+	va_start(args, format);
+	(void)vsnprintf(reason, sizeof(reason), format, args);
+	va_end(args);
+	session->closing = true;
+	session->server->stats.closed_for_cause++;
+	rt_log_client(RT_LOG_WARNING, "closed client %llu (%s, pid %d): %s",
+		      (unsigned long long)session->id,
+		      rt_peer_text(&session->peer, who, sizeof(who)), session->peer.pid,
+		      reason);
+}
+
+/* Runs the requests in @buf; returns how much of it was used. */
+static size_t run_requests(struct rt_session *session, uint8_t *buf, size_t len)
+{
+	size_t used = 0;
+
+	while (used < len && !session->closing) {
+		struct rt_resp *resp = &session->resp;
+		size_t n = 0;
+
+		switch (rt_resp_parse(resp, buf + used, len - used, &n)) {
+		case RT_RESP_REQUEST: {
+			struct rt_request request = { buf + used, resp->args,
+						      resp->n_args };
+
+			rt_command_dispatch(session, &request);
+			used += n;
+			break;
+		}
+		case RT_RESP_EMPTY:
+			used += n;
+			break;
+		case RT_RESP_MORE:
+			return used;
+		case RT_RESP_BAD:
+			rt_reply_error(&session->reply, "ERR %s", resp->error);
+			rt_session_close(session, "%s", resp->error);
+			break;
+		}
+	}
+	return used;
+}
+
+static void drop_pending(struct rt_session *session)
+{
+	rt_session_close(session,
+			 "more than %llu bytes of replies that it does not take "
+			 "(max_pending_out)",
+			 (unsigned long long)session->server->config->max_pending_out);
+	session->broken = true;
+	rt_buf_free(&session->reply.buf);
+	rt_buf_free(&session->in);
+}
+
+void rt_session_input(struct rt_session *session, uint8_t *bytes, size_t len)
+{
+	size_t used;
+
+	if (session->closing)
+		return;
+	session->server->stats.bytes_in += len;
+	if (RT_LIKELY(!session->in.len)) {
+		used = run_requests(session, bytes, len);
+		if (RT_UNLIKELY(used < len && !session->closing))
+			(void)rt_buf_add(&session->in, bytes + used, len - used);
+	} else if (rt_buf_add(&session->in, bytes, len)) {
+		used = run_requests(session, session->in.data, session->in.len);
+		rt_buf_shift(&session->in, used);
+		if (!session->in.len)
+			rt_buf_clear(&session->in);
+	}
+	if (RT_UNLIKELY(session->in.overflow)) {
+		rt_reply_error(&session->reply, "ERR no memory for the request");
+		rt_session_close(session, "no memory for its request");
+	}
+	if (RT_UNLIKELY(session->reply.buf.overflow))
+		drop_pending(session);
+}

@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * session.h - one connected client
+ *
+ *	              MULTI                       EXEC, DISCARD
+ *	   direct  ------------->  queueing  --------------------->  direct
+ *	                              |  a command that cannot be queued
+ *	                              v
+ *	                           failed  --- EXEC (refused), DISCARD --->  direct
+ *
+ *	   any  --- QUIT, not the protocol, over a limit --->  closing
+ *
+ * Takes bytes, answers into a buffer; knows neither socket nor loop, so a test can be
+ * a client without either.
+ */
+#ifndef RINGTAIL_DAEMON_SESSION_H
+#define RINGTAIL_DAEMON_SESSION_H
+
+#include "daemon/access.h"
+#include "daemon/loop.h"
+#include "daemon/reply.h"
+#include "daemon/resp.h"
+#include "daemon/server.h"
+
+#define RT_CLIENT_NAME_MAX 64u
+#define RT_WATCH_MAX       1024u /* keys that a client may watch */
+
+struct rt_command;
+
+struct rt_watch {
+	struct rt_feed *feed;
+	uint64_t seq; /* of the key's value when it was watched; 0: there was none */
+	uint32_t key_len;
+	uint8_t *key;
+};
+
+struct rt_session {
+	struct rt_conn conn; /* first: the loop's pointer is ours */
+	struct rt_server *server;
+	struct rt_session *next, **at; /* among all sessions */
+	struct rt_session *next_dirty;
+	struct rt_feed *feed;       /* selected */
+	bool may_read, may_publish; /* of that feed */
+	bool dirty;
+	bool closing; /* takes no more input; ends when all is sent */
+	bool broken;  /* ends now, whatever is unsent */
+	bool in_multi, multi_failed;
+	bool in_exec;
+	bool refused; /* a change within EXEC was, so all of it is */
+	uint8_t close_ticks;
+	struct rt_reply reply;
+	struct rt_resp resp;
+	struct rt_buf in;    /* the start of a request whose rest has not come */
+	struct rt_buf queue; /* commands between MULTI and EXEC */
+	uint32_t n_queued;
+	struct rt_watch *watches;
+	uint32_t n_watches;
+	uint64_t id;
+	uint64_t since_ns;
+	uint64_t active_ns;
+	const struct rt_command *last;
+	struct rt_peer peer;
+	char name[RT_CLIENT_NAME_MAX + 1];
+	char lib_name[RT_CLIENT_NAME_MAX + 1];
+	char lib_version[RT_CLIENT_NAME_MAX + 1];
+};
+
+/* NULL without memory. */
+struct rt_session *rt_session_new(struct rt_server *server, const struct rt_peer *peer);
+void rt_session_free(struct rt_session *session);
+
+/* Takes what has come; replies are in reply.buf afterwards. */
+void rt_session_input(struct rt_session *session, uint8_t *bytes, size_t len);
+
+/* Selects a feed, or NULL. */
+void rt_session_select(struct rt_session *session, struct rt_feed *feed);
+
+/* An error as reply; within MULTI it fails the transaction. */
+#define rt_session_error(session, ...) \
+	do { \
+		(session)->multi_failed |= (session)->in_multi; \
+		rt_reply_error(&(session)->reply, __VA_ARGS__); \
+	} while (0)
+
+/* Begins to close, and logs why: "closed client 7 (user 'bob' ...): REASON". */
+RT_COLD void rt_session_close(struct rt_session *session, const char *format, ...)
+	__attribute__((format(printf, 2, 3)));
+
+#endif

@@ -1,0 +1,422 @@
+/* SPDX-License-Identifier: MIT */
+#include <ctype.h>
+#include <errno.h>
+#include <grp.h>
+#include <pwd.h>
+
+#include "daemon/config.h"
+#include "daemon/log.h"
+
+enum kind {
+	KIND_TEXT,
+	KIND_COUNT,
+	KIND_BYTES, /* with K, M, G or T behind it */
+	KIND_POW2,  /* likewise, a power of two, or 0 if the minimum says so */
+	KIND_MODE,  /* octal */
+	KIND_WORD,  /* one of `words` */
+	KIND_USER,
+	KIND_GROUP,
+	KIND_USERS,
+	KIND_GROUPS,
+	KIND_RESERVED, /* a name kept for a later version */
+};
+
+struct setting {
+	const char *key;
+	enum kind kind;
+	size_t offset; /* in struct rt_config or struct rt_feed_config */
+	uint64_t min, max;
+	const char *fallback; /* NULL: unset */
+	const char *const *words;
+};
+
+static const char *const level_words[] = { "error", "warning", "info", "debug", NULL };
+static const char *const wake_words[] = { "bell", "always", NULL };
+
+#define K               UINT64_C(1024)
+#define M               (K * K)
+#define G               (K * M)
+#define T               (K * G)
+#define AT(member)      offsetof(struct rt_config, member)
+#define FEED_AT(member) offsetof(struct rt_feed_config, member)
+
+static const struct setting daemon_settings[] = {
+	{ "dir", KIND_TEXT, AT(dir), 0, 0, NULL, NULL },
+	{ "data", KIND_TEXT, AT(data), 0, 0, NULL, NULL },
+	{ "socket", KIND_TEXT, AT(socket), 0, 0, NULL, NULL },
+	{ "socket_mode", KIND_MODE, AT(socket_mode), 0, 0777, "0660", NULL },
+	{ "socket_group", KIND_GROUP, AT(socket_group), 0, 0, NULL, NULL },
+	{ "max_clients", KIND_COUNT, AT(max_clients), 1, 65536, "1000", NULL },
+	{ "max_query", KIND_BYTES, AT(max_query), 4 * K, G, "16M", NULL },
+	{ "max_pending_out", KIND_BYTES, AT(max_pending_out), 64 * K, 16 * G, "32M",
+	  NULL },
+	{ "log_level", KIND_WORD, AT(log_level), 0, 0, "info", level_words },
+};
+
+static const struct setting feed_settings[] = {
+	{ "size", KIND_POW2, FEED_AT(size), 8 * K, 8 * G, "16M", NULL },
+	{ "slots", KIND_POW2, FEED_AT(slots), 0, RT_SLOTS_MAX, "0", NULL },
+	{ "payload", KIND_POW2, FEED_AT(payload), 0, RT_PAYLOAD_MAX, "0", NULL },
+	{ "max_key", KIND_BYTES, FEED_AT(max_key), 1, RT_KEY_MAX, "1024", NULL },
+	{ "max_value", KIND_BYTES, FEED_AT(max_value), 0, UINT32_MAX, "0", NULL },
+	{ "max_state", KIND_BYTES, FEED_AT(max_state), K, T, "1G", NULL },
+	{ "mode", KIND_MODE, FEED_AT(mode), 0, 0777, "0640", NULL },
+	{ "owner", KIND_USER, FEED_AT(owner), 0, 0, NULL, NULL },
+	{ "group", KIND_GROUP, FEED_AT(group), 0, 0, NULL, NULL },
+	{ "publish_users", KIND_USERS, FEED_AT(publish_users), 0, 0, NULL, NULL },
+	{ "publish_groups", KIND_GROUPS, FEED_AT(publish_groups), 0, 0, NULL, NULL },
+	{ "wake", KIND_WORD, FEED_AT(wake), 0, 0, "bell", wake_words },
+	{ "durability", KIND_RESERVED, 0, 0, 0, NULL, NULL },
+	{ "retain_bytes", KIND_RESERVED, 0, 0, 0, NULL, NULL },
+	{ "retain_age", KIND_RESERVED, 0, 0, 0, NULL, NULL },
+	{ "max_age", KIND_RESERVED, 0, 0, 0, NULL, NULL },
+	{ "prev_value", KIND_RESERVED, 0, 0, 0, NULL, NULL },
+};
+
+static const struct setting *find(const struct setting *settings, size_t n,
+				  const char *key)
+{
+	for (size_t i = 0; i < n; i++)
+		if (!strcmp(settings[i].key, key))
+			return &settings[i];
+	return NULL;
+}
+
+/* A number with an optional K, M, G or T; @ret_end is behind it. */
+static bool parse_bytes(const char *text, uint64_t *ret)
+{
+	static const char units[] = "KMGT";
+	char *end;
+	uint64_t value;
+	const char *unit;
+	unsigned shift;
+
+	if (!isdigit((unsigned char)*text))
+		return false;
+	errno = 0;
+	value = strtoull(text, &end, 10);
+	if (errno)
+		return false;
+	*ret = value;
+	if (!*end)
+		return true;
+	unit = strchr(units, toupper((unsigned char)*end));
+	if (!unit || !*unit || end[1])
+		return false;
+	shift = 10 * ((unsigned)(unit - units) + 1);
+	if (value >> (64 - shift))
+		return false;
+	*ret = value << shift;
+	return true;
+}
+
+static void format_bytes(uint64_t value, char *text, size_t cap)
+{
+	static const char units[] = { 0, 'K', 'M', 'G', 'T' };
+	unsigned unit = 0;
+
+	while (value && value % K == 0 && unit < RT_N(units) - 1) {
+		value /= K;
+		unit++;
+	}
+	(void)snprintf(text, cap, "%llu%.1s", (unsigned long long)value, &units[unit]);
+}
+
+static int set_number(const struct setting *s, const char *value, uint64_t *ret,
+		      struct rt_fault *fault)
+{
+	bool pow2 = s->kind == KIND_POW2;
+	uint64_t number = 0;
+	char min[32], max[32];
+
+	format_bytes(pow2 && !s->min ? 1 : s->min, min, sizeof(min));
+	format_bytes(s->max, max, sizeof(max));
+	if (!parse_bytes(value, &number)) {
+		rt_fault_set(fault, "%s: '%s' is not a number%s", s->key, value,
+			     s->kind == KIND_COUNT ? "" : " such as 4096, 64K or 16M");
+		return -EINVAL;
+	}
+	if (number < s->min || number > s->max ||
+	    (pow2 && !rt_is_pow2(number) && (number || s->min))) {
+		rt_fault_set(fault, "%s: %s is not %s from %s to %s%s", s->key, value,
+			     pow2 ? "a power of two" : "a number", min, max,
+			     pow2 && !s->min ? ", or 0 to take it from size" : "");
+		return -EINVAL;
+	}
+	*ret = number;
+	return 0;
+}
+
+static int set_mode(const struct setting *s, const char *value, uint64_t *ret,
+		    struct rt_fault *fault)
+{
+	char *end;
+	unsigned long mode = strtoul(value, &end, 8);
+
+	if (!isdigit((unsigned char)*value) || *end || mode > s->max) {
+		rt_fault_set(fault,
+			     "%s: '%s' is not an octal file mode from 0 to 0%llo",
+			     s->key, value, (unsigned long long)s->max);
+		return -EINVAL;
+	}
+	*ret = mode;
+	return 0;
+}
+
+static int set_word(const struct setting *s, const char *value, uint64_t *ret,
+		    struct rt_fault *fault)
+{
+	char known[64] = "";
+	size_t len = 0;
+
+	for (unsigned i = 0; s->words[i]; i++) {
+		if (!strcmp(s->words[i], value)) {
+			*ret = i;
+			return 0;
+		}
+		len += (size_t)snprintf(known + len, sizeof(known) - len, "%s%s",
+					i ? ", " : "", s->words[i]);
+	}
+	rt_fault_set(fault, "%s: '%s' is none of: %s", s->key, value, known);
+	return -EINVAL;
+}
+
+static bool id_of(bool group, const char *name, uint32_t *ret)
+{
+	uint64_t number;
+
+	if (parse_bytes(name, &number) && number < UINT32_MAX) {
+		*ret = (uint32_t)number;
+		return true;
+	}
+	if (group) {
+		const struct group *gr = getgrnam(name);
+
+		if (gr)
+			*ret = gr->gr_gid;
+		return gr;
+	}
+	{
+		const struct passwd *pw = getpwnam(name);
+
+		if (pw)
+			*ret = pw->pw_uid;
+		return pw;
+	}
+}
+
+static int set_ids(const struct setting *s, const char *value, struct rt_ids *ret,
+		   struct rt_fault *fault)
+{
+	bool group = s->kind == KIND_GROUP || s->kind == KIND_GROUPS;
+	unsigned max = s->kind == KIND_USER || s->kind == KIND_GROUP ? 1 : RT_IDS_MAX;
+	struct rt_ids ids = { .n = 0 };
+	AUTO_FREE char *copy = strdup(value);
+	AUTO_FREE char *text = strdup(value);
+	char *state = NULL;
+
+	if (!copy || !text)
+		return -ENOMEM;
+	for (char *name = strtok_r(copy, " \t:", &state); name;
+	     name = strtok_r(NULL, " \t:", &state)) {
+		if (ids.n == max) {
+			rt_fault_set(fault, "%s: more than %u in '%s'", s->key, max,
+				     value);
+			return -EINVAL;
+		}
+		if (!id_of(group, name, &ids.ids[ids.n++])) {
+			rt_fault_set(fault, "%s: no %s '%s' on this host", s->key,
+				     group ? "group" : "user", name);
+			return -EINVAL;
+		}
+	}
+	free(ret->text);
+	*ret = ids;
+	ret->text = rt_take_ptr(&text);
+	return 0;
+}
+
+static int set_text(const struct setting *s, const char *value, char **ret,
+		    struct rt_fault *fault)
+{
+	char *copy;
+
+	if (!*value) {
+		rt_fault_set(fault, "%s: is empty", s->key);
+		return -EINVAL;
+	}
+	copy = strdup(value);
+	if (!copy)
+		return -ENOMEM;
+	free(*ret);
+	*ret = copy;
+	return 0;
+}
+
+static int set(const struct setting *s, void *at, const char *value,
+	       struct rt_fault *fault)
+{
+	switch (s->kind) {
+	case KIND_TEXT:
+		return set_text(s, value, at, fault);
+	case KIND_COUNT:
+	case KIND_BYTES:
+	case KIND_POW2:
+		return set_number(s, value, at, fault);
+	case KIND_MODE:
+		return set_mode(s, value, at, fault);
+	case KIND_WORD:
+		return set_word(s, value, at, fault);
+	case KIND_USER:
+	case KIND_GROUP:
+	case KIND_USERS:
+	case KIND_GROUPS:
+		return set_ids(s, value, at, fault);
+	case KIND_RESERVED:
+		break;
+	}
+	rt_fault_set(fault, "%s: unsupported; this version keeps a ring only, no log",
+		     s->key);
+	return -EINVAL;
+}
+
+int rt_config_set(struct rt_config *config, struct rt_feed_config *feed,
+		  const char *key, const char *value, struct rt_fault *fault)
+{
+	const struct setting *s =
+		feed ? find(feed_settings, RT_N(feed_settings), key)
+		     : find(daemon_settings, RT_N(daemon_settings), key);
+
+	if (!s) {
+		rt_fault_set(fault, "%s: no such setting%s", key,
+			     feed ? " of a feed" : "");
+		return -EINVAL;
+	}
+	return set(s, (feed ? (char *)feed : (char *)config) + s->offset, value, fault);
+}
+
+static int set_defaults(const struct setting *settings, size_t n, void *base)
+{
+	for (size_t i = 0; i < n; i++) {
+		const struct setting *s = &settings[i];
+		int r = 0;
+
+		if (s->fallback)
+			r = set(s, (char *)base + s->offset, s->fallback, NULL);
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+int rt_config_init(struct rt_config *config)
+{
+	*config = (struct rt_config){ .n_feeds = 0 };
+	return set_defaults(daemon_settings, RT_N(daemon_settings), config);
+}
+
+struct rt_feed_config *rt_config_feed(struct rt_config *config, const char *name,
+				      struct rt_fault *fault)
+{
+	struct rt_feed_config *feeds, *feed;
+
+	for (unsigned i = 0; i < config->n_feeds; i++)
+		if (!strcmp(config->feeds[i].name, name))
+			return &config->feeds[i];
+	if (!rt_name_valid(name)) {
+		rt_fault_set(fault,
+			     "feed '%.80s': a name is 1 to %u of A-Z a-z 0-9 . _ - and "
+			     "no '.' or '-' in front",
+			     name, RT_NAME_MAX);
+		return NULL;
+	}
+	if (config->n_feeds == RT_FEEDS_MAX) {
+		rt_fault_set(fault, "feed '%s': more than %u feeds", name,
+			     RT_FEEDS_MAX);
+		return NULL;
+	}
+	feeds = realloc(config->feeds, (config->n_feeds + 1) * sizeof(*feeds));
+	if (!feeds) {
+		rt_fault_set(fault, "out of memory");
+		return NULL;
+	}
+	config->feeds = feeds;
+	feed = &feeds[config->n_feeds];
+	*feed = (struct rt_feed_config){ .size = 0 };
+	(void)snprintf(feed->name, sizeof(feed->name), "%s", name);
+	if (set_defaults(feed_settings, RT_N(feed_settings), feed) < 0) {
+		rt_fault_set(fault, "out of memory");
+		return NULL;
+	}
+	config->n_feeds++;
+	return feed;
+}
+
+static void print(FILE *file, const struct setting *s, const void *at)
+{
+	const struct rt_ids *ids = at;
+	const uint64_t *number = at;
+	char text[32];
+
+	switch (s->kind) {
+	case KIND_TEXT:
+		if (*(char *const *)at)
+			(void)fprintf(file, "%s = %s\n", s->key, *(char *const *)at);
+		break;
+	case KIND_COUNT:
+		(void)fprintf(file, "%s = %llu\n", s->key, (unsigned long long)*number);
+		break;
+	case KIND_BYTES:
+	case KIND_POW2:
+		format_bytes(*number, text, sizeof(text));
+		(void)fprintf(file, "%s = %s\n", s->key, text);
+		break;
+	case KIND_MODE:
+		(void)fprintf(file, "%s = %04llo\n", s->key,
+			      (unsigned long long)*number);
+		break;
+	case KIND_WORD:
+		(void)fprintf(file, "%s = %s\n", s->key, s->words[*number]);
+		break;
+	case KIND_USER:
+	case KIND_GROUP:
+	case KIND_USERS:
+	case KIND_GROUPS:
+		if (ids->text)
+			(void)fprintf(file, "%s = %s\n", s->key, ids->text);
+		break;
+	case KIND_RESERVED:
+		break;
+	}
+}
+
+void rt_config_print(const struct rt_config *config, FILE *file)
+{
+	for (size_t i = 0; i < RT_N(daemon_settings); i++)
+		print(file, &daemon_settings[i],
+		      (const char *)config + daemon_settings[i].offset);
+	for (unsigned n = 0; n < config->n_feeds; n++) {
+		const struct rt_feed_config *feed = &config->feeds[n];
+
+		(void)fprintf(file, "\n[feed %s]\n", feed->name);
+		for (size_t i = 0; i < RT_N(feed_settings); i++)
+			print(file, &feed_settings[i],
+			      (const char *)feed + feed_settings[i].offset);
+	}
+}
+
+void rt_config_fini(struct rt_config *config)
+{
+	for (unsigned i = 0; i < config->n_feeds; i++) {
+		free(config->feeds[i].owner.text);
+		free(config->feeds[i].group.text);
+		free(config->feeds[i].publish_users.text);
+		free(config->feeds[i].publish_groups.text);
+	}
+	free(config->feeds);
+	free(config->socket_group.text);
+	free(config->dir);
+	free(config->data);
+	free(config->socket);
+	*config = (struct rt_config){ .n_feeds = 0 };
+}
