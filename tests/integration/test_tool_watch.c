@@ -208,8 +208,10 @@ static void what_is_no_place_is_an_error(void **state)
 	says(f, "watch feed --from sometimes 2>&1", 2, "expected now, oldest");
 	for (int i = 0; i < RINGTAIL_MARKER_SIZE - 1; i++) {
 		strcpy(marker, marker_at(f, 3));
-		marker[i] ^= 1;
-		(void)snprintf(words, sizeof(words), "watch feed --from %s 2>&1",
+		marker[i] = (char)(marker[i] ^ 1 << i % 7);
+		if (marker[i] == '\'')
+			continue; /* the shell would not pass it on */
+		(void)snprintf(words, sizeof(words), "watch feed --from '%s' 2>&1",
 			       marker);
 		says(f, words, 1, "malformed marker");
 	}
