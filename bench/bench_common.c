@@ -55,10 +55,11 @@ uint64_t b_ticks_of(uint64_t ns)
 
 void b_pin(unsigned n)
 {
-	cpu_set_t allowed, one;
+	static cpu_set_t allowed; /* at first; a child of a pinned process has it too */
+	cpu_set_t one;
 
-	CPU_ZERO(&allowed);
-	if (sched_getaffinity(0, sizeof(allowed), &allowed) < 0)
+	if (CPU_COUNT(&allowed) == 0 &&
+	    sched_getaffinity(0, sizeof(allowed), &allowed) < 0)
 		return;
 	CPU_ZERO(&one);
 	for (unsigned cpu = 0; cpu < CPU_SETSIZE; cpu++)

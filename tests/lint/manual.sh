@@ -9,6 +9,8 @@
 program=$1
 page=$2
 
+[ -f "$page" ] || { say "$page is missing"; verdict; }
+
 check()
 {
 	local text
