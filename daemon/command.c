@@ -75,28 +75,62 @@ const struct rt_command *rt_commands(size_t *ret_n)
 #define NAME_MAX_LEN 16u
 #define N_HASHED     256u /* some times the number of commands; a power of two */
 
+/* A name as two words, capitals as small letters, filled up with blanks. */
+struct folded {
+	uint64_t a, b;
+	size_t len;
+};
+
+static struct folded names[RT_N(commands)];
 static uint8_t hashed[N_HASHED]; /* index + 1 into commands; 0: none */
 
-/* A hash that takes capitals for small letters. */
-RT_INLINE unsigned hash_name(const uint8_t *name, size_t len)
+/* Up to eight bytes as a word; reads nothing beyond them. */
+RT_INLINE uint64_t load_few(const uint8_t *bytes, size_t len)
 {
-	uint64_t a = 0, b = 0;
+	uint64_t word = 0;
 
-	memcpy(&a, name, rt_min(len, 8));
-	if (len > 8)
-		memcpy(&b, name + 8, len - 8);
-	a |= UINT64_C(0x2020202020202020);
-	b |= UINT64_C(0x2020202020202020);
-	a = (a ^ (b << 23 | b >> 41)) * UINT64_C(0x9e3779b97f4a7c15);
-	return (unsigned)(a >> 56);
+	if (len >= 8) {
+		memcpy(&word, bytes, 8);
+	} else if (len >= 4) {
+		uint32_t low, high;
+
+		memcpy(&low, bytes, 4);
+		memcpy(&high, bytes + len - 4, 4);
+		word = low | (uint64_t)high << (8 * (len - 4));
+	} else {
+		for (size_t i = 0; i < len; i++)
+			word |= (uint64_t)bytes[i] << (8 * i);
+	}
+	return word;
+}
+
+/*
+ * Setting bit 5 makes small letters of capitals.  What else it makes equal is no
+ * part of any name, save for a control character that is taken for the dot.
+ */
+RT_INLINE struct folded fold(const uint8_t *name, size_t len)
+{
+	const uint64_t bits = UINT64_C(0x2020202020202020);
+	uint64_t b = len > 8 ? load_few(name + 8, len - 8) : 0;
+
+	return (struct folded){ load_few(name, len) | bits, b | bits, len };
+}
+
+RT_INLINE unsigned hash_name(struct folded name)
+{
+	uint64_t mixed = name.a ^ (name.b << 23 | name.b >> 41);
+
+	return (unsigned)(mixed * UINT64_C(0x9e3779b97f4a7c15) >> 56);
 }
 
 static void fill_hash(void)
 {
 	for (uint8_t i = 0; i < RT_N(commands); i++) {
 		const char *name = commands[i].name;
-		unsigned at = hash_name((const uint8_t *)name, strlen(name));
+		unsigned at;
 
+		names[i] = fold((const uint8_t *)name, strlen(name));
+		at = hash_name(names[i]);
 		while (hashed[at])
 			at = (at + 1) & (N_HASHED - 1);
 		hashed[at] = (uint8_t)(i + 1);
@@ -105,21 +139,20 @@ static void fill_hash(void)
 
 const struct rt_command *rt_command_find(const uint8_t *name, size_t len)
 {
-	static bool filled;
+	struct folded wanted;
 
-	if (RT_UNLIKELY(!filled)) {
+	if (RT_UNLIKELY(!names[0].len))
 		fill_hash();
-		filled = true;
-	}
-	if (!len || len > NAME_MAX_LEN)
+	if (RT_UNLIKELY(!len || len > NAME_MAX_LEN))
 		return NULL;
-	for (unsigned at = hash_name(name, len); hashed[at];
+	wanted = fold(name, len);
+	for (unsigned at = hash_name(wanted); hashed[at];
 	     at = (at + 1) & (N_HASHED - 1)) {
-		const struct rt_command *command = &commands[hashed[at] - 1];
+		unsigned i = hashed[at] - 1u;
 
-		if (!strncasecmp(command->name, (const char *)name, len) &&
-		    !command->name[len])
-			return command;
+		if (names[i].a == wanted.a && names[i].b == wanted.b &&
+		    names[i].len == wanted.len)
+			return &commands[i];
 	}
 	return NULL;
 }

@@ -75,34 +75,91 @@ void rt_session_close(struct rt_session *session, const char *format, ...)
 		      reason);
 }
 
+/*
+ * Requests are taken apart some ahead of being run, so that the memory of their keys
+ * is on its way while others are run: a pipeline waits once for many.
+ */
+#define AHEAD      16u
+#define AHEAD_ARGS 4u /* of a request that can wait; others are run alone */
+
+struct ahead {
+	unsigned n;
+	struct rt_request requests[AHEAD];
+	struct rt_span spans[AHEAD][AHEAD_ARGS];
+};
+
+static void expect_keys(const struct rt_session *session, const struct ahead *ahead)
+{
+	const struct rt_table *table = &session->feed->table;
+	uint64_t hashes[AHEAD];
+
+	for (unsigned i = 0; i < ahead->n; i++) {
+		struct rt_arg key =
+			rt_arg(&ahead->requests[i], ahead->requests[i].n > 1);
+
+		hashes[i] = rt_table_hash(table, key.ptr, key.len);
+		rt_table_expect_bucket(table, hashes[i]);
+	}
+	for (unsigned i = 0; i < ahead->n; i++)
+		rt_table_expect_entry(table, hashes[i]);
+}
+
+static void run_ahead(struct rt_session *session, struct ahead *ahead)
+{
+	if (ahead->n > 1 && session->feed->writer)
+		expect_keys(session, ahead);
+	for (unsigned i = 0; i < ahead->n && !session->closing; i++)
+		rt_command_dispatch(session, &ahead->requests[i]);
+	ahead->n = 0;
+}
+
+/* Takes a request in; one that is too long for that is run at once. */
+static void take(struct rt_session *session, struct ahead *ahead,
+		 const struct rt_request *request)
+{
+	struct rt_span *spans = ahead->spans[ahead->n];
+
+	if (RT_UNLIKELY(request->n > AHEAD_ARGS)) {
+		run_ahead(session, ahead);
+		if (!session->closing)
+			rt_command_dispatch(session, request);
+		return;
+	}
+	for (uint32_t i = 0; i < request->n; i++)
+		spans[i] = request->args[i];
+	ahead->requests[ahead->n++] =
+		(struct rt_request){ request->base, spans, request->n };
+	if (ahead->n == AHEAD)
+		run_ahead(session, ahead);
+}
+
 /* Runs the requests in @buf; returns how much of it was used. */
 static size_t run_requests(struct rt_session *session, uint8_t *buf, size_t len)
 {
+	struct rt_resp *resp = &session->resp;
+	enum rt_resp_outcome outcome = RT_RESP_EMPTY;
+	struct ahead ahead;
 	size_t used = 0;
 
+	ahead.n = 0;
 	while (used < len && !session->closing) {
-		struct rt_resp *resp = &session->resp;
 		size_t n = 0;
 
-		switch (rt_resp_parse(resp, buf + used, len - used, &n)) {
-		case RT_RESP_REQUEST: {
+		outcome = rt_resp_parse(resp, buf + used, len - used, &n);
+		if (outcome == RT_RESP_MORE || outcome == RT_RESP_BAD)
+			break;
+		if (outcome == RT_RESP_REQUEST) {
 			struct rt_request request = { buf + used, resp->args,
 						      resp->n_args };
 
-			rt_command_dispatch(session, &request);
-			used += n;
-			break;
+			take(session, &ahead, &request);
 		}
-		case RT_RESP_EMPTY:
-			used += n;
-			break;
-		case RT_RESP_MORE:
-			return used;
-		case RT_RESP_BAD:
-			rt_reply_error(&session->reply, "ERR %s", resp->error);
-			rt_session_close(session, "%s", resp->error);
-			break;
-		}
+		used += n;
+	}
+	run_ahead(session, &ahead);
+	if (outcome == RT_RESP_BAD && !session->closing) {
+		rt_reply_error(&session->reply, "ERR %s", resp->error);
+		rt_session_close(session, "%s", resp->error);
 	}
 	return used;
 }

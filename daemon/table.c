@@ -55,6 +55,22 @@ RT_INLINE struct rt_entry **bucket_of(const struct rt_table *table, uint64_t has
 	return &table->buckets[hash & (table->n_buckets - 1)];
 }
 
+void rt_table_expect_bucket(const struct rt_table *table, uint64_t hash)
+{
+	__builtin_prefetch(bucket_of(table, hash));
+}
+
+void rt_table_expect_entry(const struct rt_table *table, uint64_t hash)
+{
+	const struct rt_entry *entry = *bucket_of(table, hash);
+
+	if (!entry)
+		return;
+	__builtin_prefetch(entry, 1);
+	__builtin_prefetch((const uint8_t *)entry + 64,
+			   1); /* a short value ends here */
+}
+
 struct rt_entry *rt_table_find(const struct rt_table *table, uint64_t hash,
 			       const void *key, size_t len)
 {
@@ -126,9 +142,9 @@ static void tend(struct rt_table *table)
 		}
 		return;
 	}
-	if (RT_LIKELY(table->n <= n && (n == N_FIRST || table->n >= n / 8)))
+	if (RT_LIKELY(table->n <= n / 2 && (n == N_FIRST || table->n >= n / 16)))
 		return;
-	n = table->n > n ? n * 2 : n / 2;
+	n = table->n > n / 2 ? n * 2 : n / 2;
 	buckets = calloc(n, sizeof(struct rt_entry *));
 	if (!buckets)
 		return;

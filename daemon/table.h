@@ -51,6 +51,13 @@ void rt_table_fini(struct rt_table *table);
 
 uint64_t rt_table_hash(const struct rt_table *table, const void *key, size_t len);
 
+/*
+ * For a caller that knows several keys ahead: asks for the memory in which they will
+ * be looked up.  First the buckets of all, then the entries of all, then their use.
+ */
+void rt_table_expect_bucket(const struct rt_table *table, uint64_t hash);
+void rt_table_expect_entry(const struct rt_table *table, uint64_t hash);
+
 /* NULL if there is none. */
 struct rt_entry *rt_table_find(const struct rt_table *table, uint64_t hash,
 			       const void *key, size_t len);
