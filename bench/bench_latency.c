@@ -78,13 +78,10 @@ static void reader_process(void *arg)
 
 static void raw_round(struct shared *s, uint64_t from, struct b_samples *ret)
 {
-	uint64_t due = b_ticks();
-
 	for (uint64_t i = from; i < from + s->samples; i++) {
 		uint64_t begin;
 
-		due += s->gap;
-		wait_until(due);
+		wait_until(b_ticks() + s->gap);
 		begin = b_ticks();
 		atomic_store_explicit(&s->ping, i, memory_order_release);
 		while (atomic_load_explicit(&s->pong, memory_order_acquire) != i)
@@ -98,13 +95,11 @@ static void our_round(struct shared *s, struct ringtail_writer *writer, uint64_t
 		      struct b_samples *ret)
 {
 	uint8_t value[VALUE_MAX] = { 0 };
-	uint64_t due = b_ticks();
 
 	for (uint64_t i = 0; i < s->samples; i++) {
 		uint64_t now;
 
-		due += s->gap;
-		wait_until(due);
+		wait_until(b_ticks() + s->gap);
 		now = b_ticks();
 		memcpy(value, &now, sizeof(now));
 		(void)b_check(
