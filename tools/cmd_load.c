@@ -100,6 +100,7 @@ static void parse(struct load *l)
 
 static FILE *open_input(struct load *l, uint64_t *ret_size)
 {
+	static char buf[READ_SIZE];
 	FILE *file = l->file ? fopen(l->file, "re") : stdin;
 	struct stat st;
 
@@ -107,7 +108,7 @@ static FILE *open_input(struct load *l, uint64_t *ret_size)
 		rt_say("cannot open %s: %s", l->file, strerror(errno));
 		return NULL;
 	}
-	(void)setvbuf(file, NULL, _IOFBF, READ_SIZE); /* slower without, no worse */
+	(void)setvbuf(file, buf, _IOFBF, sizeof(buf)); /* slower without, no worse */
 	*ret_size = 0;
 	if (!fstat(fileno(file), &st) && S_ISREG(st.st_mode))
 		*ret_size = (uint64_t)st.st_size;

@@ -18,8 +18,7 @@ static bool like_marker(const char *text)
 	if (len > RINGTAIL_MARKER_SIZE / 2 &&
 	    strspn(text, "0123456789abcdefABCDEF-") == len)
 		return true;
-	return len + 4 > RINGTAIL_MARKER_SIZE && len < RINGTAIL_MARKER_SIZE + 4u &&
-	       !strchr(text, ' ') && !strchr(text, ':');
+	return len + 4 > RINGTAIL_MARKER_SIZE && len < RINGTAIL_MARKER_SIZE + 4u;
 }
 
 static bool digits(const char **at, int n, int *ret)

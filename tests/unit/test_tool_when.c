@@ -91,6 +91,8 @@ static void what_may_be_a_marker_is_left_to_the_library(void **state)
 		"00000000000003e8-9f86d081884c7d65-a1b2c3d44",
 		"00000000000003e8-9f86d081884c7d65-a1b2c3dq",
 		"xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx",
+		"00000000000003e:-9f86d081884c7d65-a1b2c3d4",
+		"0000 000000003e8-9f86d081884c7d65-a1b2c3d4",
 		"",
 	};
 
