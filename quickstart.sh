@@ -90,26 +90,29 @@ publish()
 	done | redis-cli -s "$RINGTAIL_SOCKET" >/dev/null
 }
 
-# Shows what arrives, with its age when this script has it; a few lines a second.
+# Shows every eighth transaction, with its age when this script has its first line.
 show()
 {
-	local line now key value age n=0 shown=0
+	local line now age rev=0 events=0 transactions=0
+	local number='":([0-9]+)' text='":"([^"]*)"'
+	local form="\"seq$number,\"rev$number.*\"key$text.*\"value$text.*\"time_ns$number"
 
-	printf '%9s  %-26s %-18s %s\n' seq key value 'age on arrival'
+	printf '%9s  %-24s %-18s %s\n' seq key value 'age on arrival'
 	while read -r line; do
 		now=${EPOCHREALTIME/[.,]/}
-		n=$((n + 1))
-		[[ $line =~ \"seq\":([0-9]+).*\"key\":\"([^\"]*)\".*\"value\":\"([^\"]*)\".*\"time_ns\":([0-9]+) ]] ||
-			continue
-		key=${BASH_REMATCH[2]}
-		value=${BASH_REMATCH[3]}
-		age=$((now - BASH_REMATCH[4] / 1000))
-		[ $((n % 7)) -eq 1 ] || continue
-		shown=$((shown + 1))
-		[ $shown -le 24 ] || continue
-		printf '%9s  %-26s %-18s %6d us\n' "${BASH_REMATCH[1]}" "$key" "$value" "$age"
+		[[ $line =~ $form ]] || continue
+		events=$((events + 1))
+		age="     in the same transaction"
+		if [ "${BASH_REMATCH[2]}" != "$rev" ]; then
+			rev=${BASH_REMATCH[2]}
+			transactions=$((transactions + 1))
+			printf -v age '%6d us' $((now - BASH_REMATCH[5] / 1000))
+		fi
+		[ $((transactions % 8)) -eq 1 ] || continue
+		printf '%9s  %-24s %-18s %s\n' "${BASH_REMATCH[1]}" "${BASH_REMATCH[3]}" \
+			"${BASH_REMATCH[4]}" "$age"
 	done
-	echo "$n events in all"
+	echo "$events events in $transactions transactions"
 }
 
 heading "Live values, published by redis-cli, followed through shared memory"
