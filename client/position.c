@@ -151,28 +151,7 @@ static bool is_published(const struct ringtail *r, const struct rt_event *ev)
 	return !ev->txn_index || ev->seq <= rt_load64(&r->segment.hot->head);
 }
 
-static bool matches(const struct ringtail *r, const struct rt_event *ev)
-{
-	return r->filters.all ||
-	       rt_filters_match(&r->filters, ev->op, ev->key, ev->key_len);
-}
-
-RT_INLINE void describe(const struct rt_event *ev, struct ringtail_event *ret)
-{
-	ret->seq = ev->seq;
-	ret->rev = ev->seq - ev->txn_index + ev->txn_size - 1;
-	ret->time_ns = ev->time_ns;
-	ret->key = ev->key;
-	ret->value = ev->value;
-	ret->key_len = ev->key_len;
-	ret->value_len = ev->value_len;
-	ret->op = ev->op;
-	ret->flags = ev->flags;
-	ret->txn_index = ev->txn_index;
-	ret->txn_size = ev->txn_size;
-}
-
-static RT_COLD int grow_events(struct rt_buffer *buffer, size_t n)
+static int grow_events(struct rt_buffer *buffer, size_t n)
 {
 	void *grown = realloc(buffer->events, n * sizeof(*buffer->events));
 
@@ -183,7 +162,7 @@ static RT_COLD int grow_events(struct rt_buffer *buffer, size_t n)
 	return 0;
 }
 
-static RT_COLD int grow_data(struct rt_buffer *buffer, size_t size)
+static int grow_data(struct rt_buffer *buffer, size_t size)
 {
 	uint8_t *grown;
 
@@ -197,31 +176,11 @@ static RT_COLD int grow_data(struct rt_buffer *buffer, size_t size)
 	return 0;
 }
 
-RT_INLINE int reserve(struct rt_buffer *buffer, size_t n, size_t size)
+int rt_buffer_grow(struct rt_buffer *buffer, size_t n, size_t size)
 {
-	int r = 0;
+	int e = n > buffer->cap ? grow_events(buffer, n) : 0;
 
-	if (RT_UNLIKELY(n > buffer->cap))
-		r = grow_events(buffer, n);
-	if (RT_UNLIKELY(!r && size > buffer->data_cap))
-		r = grow_data(buffer, size);
-	return r;
-}
-
-RT_INLINE size_t room_of(size_t key_len, size_t value_len)
-{
-	return rt_round_up(key_len, RT_WORD) + rt_round_up(value_len, RT_WORD);
-}
-
-/* Copies key and value, so far pointing into the ring, to @to. */
-RT_INLINE uint8_t *copy_event(struct ringtail_event *event, uint8_t *to)
-{
-	rt_copy_out(to, event->key, event->key_len);
-	event->key = to;
-	to += rt_round_up(event->key_len, RT_WORD);
-	rt_copy_out(to, event->value, event->value_len);
-	event->value = to;
-	return to + rt_round_up(event->value_len, RT_WORD);
+	return !e && size > buffer->data_cap ? grow_data(buffer, size) : e;
 }
 
 /*
@@ -234,14 +193,14 @@ static int64_t describe_txn(struct ringtail *r, struct rt_event *ev, enum rt_loo
 	uint32_t size = ev->txn_size;
 	uint32_t index = ev->txn_index;
 	int64_t bytes = 0;
-	int e = reserve(buffer, size - index, 0);
+	int e = rt_buffer_reserve(buffer, size - index, 0);
 
 	if (e < 0)
 		return e;
 	for (;;) {
-		if (matches(r, ev)) {
-			describe(ev, &buffer->events[buffer->n++]);
-			bytes += (int64_t)room_of(ev->key_len, ev->value_len);
+		if (rt_reader_wants(r, ev)) {
+			rt_event_describe(ev, &buffer->events[buffer->n++]);
+			bytes += (int64_t)rt_buffer_room(ev->key_len, ev->value_len);
 		}
 		if (++index == size)
 			return bytes;
@@ -271,14 +230,14 @@ static int fetch_txn(struct ringtail *r, struct rt_event *ev)
 	if (bytes < 0)
 		return (int)bytes;
 	if (look == RT_LOOK_EVENT) {
-		e = reserve(buffer, buffer->n, (size_t)bytes);
+		e = rt_buffer_reserve(buffer, buffer->n, (size_t)bytes);
 		if (e < 0)
 			return e;
 
 		uint8_t *to = buffer->data;
 
 		for (size_t i = 0; i < buffer->n; i++)
-			to = copy_event(&buffer->events[i], to);
+			to = rt_event_copy(&buffer->events[i], to);
 	}
 	/* The floor is always at the first of a transaction, so this is for all of it.
 	 */
@@ -298,15 +257,16 @@ static int fetch_txn(struct ringtail *r, struct rt_event *ev)
 RT_INLINE int fetch_one(struct ringtail *r, const struct rt_event *ev)
 {
 	struct rt_buffer *buffer = &r->buffer;
-	bool wanted = matches(r, ev);
+	bool wanted = rt_reader_wants(r, ev);
 
 	if (wanted) {
-		int e = reserve(buffer, 1, room_of(ev->key_len, ev->value_len));
+		int e = rt_buffer_reserve(buffer, 1,
+					  rt_buffer_room(ev->key_len, ev->value_len));
 
 		if (RT_UNLIKELY(e < 0))
 			return e;
-		describe(ev, &buffer->events[0]);
-		(void)copy_event(&buffer->events[0], buffer->data);
+		rt_event_describe(ev, &buffer->events[0]);
+		rt_event_copy_alone(&buffer->events[0], ev, buffer->data);
 	}
 	if (RT_UNLIKELY(!rt_ring_intact(&r->segment, ev->seq)))
 		return lapped(r);
@@ -328,7 +288,7 @@ int rt_reader_fetch(struct ringtail *r)
 	struct rt_event ev;
 
 	for (;;) {
-		enum rt_look look = rt_ring_look(&r->segment, r->next, &ev);
+		enum rt_look look = rt_ring_look_at(&r->segment, r->next, &ev);
 		uint64_t before = r->next;
 		int outcome;
 
@@ -357,7 +317,7 @@ int rt_reader_lend(struct ringtail *r, struct ringtail_event *event)
 	for (;;) {
 		enum rt_look look = rt_ring_look(&r->segment, r->next, &ev);
 		uint64_t before = r->next;
-		bool wanted = look == RT_LOOK_EVENT && matches(r, &ev);
+		bool wanted = look == RT_LOOK_EVENT && rt_reader_wants(r, &ev);
 
 		if (look == RT_LOOK_EVENT && !rt_ring_intact(&r->segment, r->next))
 			look = RT_LOOK_LAPPED;
@@ -371,7 +331,7 @@ int rt_reader_lend(struct ringtail *r, struct ringtail_event *event)
 			continue;
 		}
 		if (wanted) {
-			describe(&ev, event);
+			rt_event_describe(&ev, event);
 			r->lent_last = event->seq == event->rev;
 			if (r->lent_last)
 				event->flags |= RINGTAIL_LAST;

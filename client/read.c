@@ -101,8 +101,39 @@ RT_INLINE void hand_out(struct ringtail *r, struct ringtail_event *event)
 	}
 }
 
+/*
+ * The usual case without a detour by the buffer: the next event is there, matches,
+ * and is a transaction of its own.  False if anything is not as usual.
+ */
+RT_INLINE bool next_at_once(struct ringtail *r, struct ringtail_event *event)
+{
+	struct rt_event ev;
+
+	if (RT_UNLIKELY(!r->answered || r->stop || r->borrowed || has_buffered(r) ||
+			rt_load32(&r->cancel)))
+		return false;
+	if (rt_ring_look_at(&r->segment, r->next, &ev) != RT_LOOK_EVENT ||
+	    RT_UNLIKELY(ev.txn_size != 1) || !rt_reader_wants(r, &ev))
+		return false;
+	if (RT_UNLIKELY(rt_buffer_room_alone(&ev) > r->buffer.data_cap))
+		return false;
+	rt_event_describe(&ev, event);
+	rt_event_copy_alone(event, &ev, r->buffer.data);
+	if (RT_UNLIKELY(!rt_ring_intact(&r->segment, ev.seq)))
+		return false;
+	event->flags |= RINGTAIL_LAST;
+	r->next = ev.seq + 1;
+	r->position = ev.seq;
+	r->marker_seq = ev.seq;
+	r->delivered++;
+	return true;
+}
+
 int ringtail_next(struct ringtail *r, struct ringtail_event *event, int64_t timeout_ns)
 {
+	if (RT_LIKELY(next_at_once(r, event)))
+		return RINGTAIL_EVENT;
+
 	int outcome = get(r, timeout_ns);
 
 	if (RT_LIKELY(outcome == RINGTAIL_EVENT))

@@ -14,23 +14,11 @@
 
 #include <ringtail.h>
 
+#include "client/buffer.h"
 #include "client/filter.h"
 #include "client/pollfd.h"
 #include "shm/marker.h"
 #include "shm/ring.h"
-
-/*
- * The transaction that is being delivered, copied whole before its first event is
- * handed out, so that it is delivered whole whatever the writer does meanwhile.
- */
-struct rt_buffer {
-	struct ringtail_event *events; /* those that match the filters */
-	size_t n, at;                  /* how many; the next to hand out */
-	size_t cap;
-	uint8_t *data; /* their keys and values */
-	size_t data_cap;
-	uint64_t last; /* seq of the last event of the transaction */
-};
 
 struct ringtail {
 	/* used by each read */
@@ -68,6 +56,12 @@ struct ringtail {
 	uint32_t fd_mode;
 	struct rt_fault fault;
 };
+
+RT_INLINE bool rt_reader_wants(const struct ringtail *r, const struct rt_event *ev)
+{
+	return r->filters.all ||
+	       rt_filters_match(&r->filters, ev->op, ev->key, ev->key_len);
+}
 
 /* Records the first reason to stop and returns it; its text is set by the caller. */
 int rt_reader_stop(struct ringtail *r, int why);

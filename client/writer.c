@@ -113,8 +113,8 @@ int ringtail_put(struct ringtail_writer *writer, const void *key, size_t key_len
 {
 	if (RT_UNLIKELY(flags & ~RINGTAIL_CREATED))
 		return -EINVAL;
-	return rt_writer_one(ring_of(writer), RT_OP_PUT, (uint8_t)flags, key, key_len,
-			     value, value_len);
+	return rt_writer_one_kind(ring_of(writer), rt_kind(RT_OP_PUT, (uint8_t)flags),
+				  key, key_len, value, value_len);
 }
 
 int ringtail_delete(struct ringtail_writer *writer, const void *key, size_t key_len,

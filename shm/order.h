@@ -124,41 +124,9 @@ typedef uint64_t rt_vec __attribute__((vector_size(16), aligned(1), may_alias));
 typedef uint64_t rt_u64_any __attribute__((aligned(1), may_alias));
 typedef uint32_t rt_u32_any __attribute__((aligned(1), may_alias));
 
-/*
- * Copies exactly @len bytes in both directions.  Short tails are covered by a
- * second access that overlaps the first, so there is no loop below 64 bytes.
- */
-RT_INLINE void rt_copy_plain(void *to, const void *from, size_t len)
+/* Up to 32 bytes: two accesses that overlap where they must, so there is no loop. */
+RT_INLINE void rt_copy_short(uint8_t *d, const uint8_t *s, size_t len)
 {
-	uint8_t *d = to;
-	const uint8_t *s = from;
-
-	rt_compiler_barrier();
-	while (len >= 64) {
-		rt_vec a = *(const rt_vec *)s;
-		rt_vec b = *(const rt_vec *)(s + 16);
-		rt_vec c = *(const rt_vec *)(s + 32);
-		rt_vec e = *(const rt_vec *)(s + 48);
-
-		*(rt_vec *)d = a;
-		*(rt_vec *)(d + 16) = b;
-		*(rt_vec *)(d + 32) = c;
-		*(rt_vec *)(d + 48) = e;
-		s += 64;
-		d += 64;
-		len -= 64;
-		rt_compiler_barrier(); /* or the loop becomes memcpy() */
-	}
-	if (len >= 32) {
-		rt_vec a = *(const rt_vec *)s;
-		rt_vec b = *(const rt_vec *)(s + 16);
-
-		*(rt_vec *)d = a;
-		*(rt_vec *)(d + 16) = b;
-		s += 32;
-		d += 32;
-		len -= 32;
-	}
 	if (len >= 16) {
 		rt_vec a = *(const rt_vec *)s;
 		rt_vec b = *(const rt_vec *)(s + len - 16);
@@ -186,7 +154,42 @@ RT_INLINE void rt_copy_plain(void *to, const void *from, size_t len)
 		d[len / 2] = b;
 		d[len - 1] = c;
 	}
-	rt_compiler_barrier();
+}
+
+/* Copies exactly @len bytes in both directions. */
+RT_INLINE void rt_copy_plain(void *to, const void *from, size_t len)
+{
+	uint8_t *d = to;
+	const uint8_t *s = from;
+
+	while (len >= 64) {
+		rt_vec a = *(const rt_vec *)s;
+		rt_vec b = *(const rt_vec *)(s + 16);
+		rt_vec c = *(const rt_vec *)(s + 32);
+		rt_vec e = *(const rt_vec *)(s + 48);
+
+		*(rt_vec *)d = a;
+		*(rt_vec *)(d + 16) = b;
+		*(rt_vec *)(d + 32) = c;
+		*(rt_vec *)(d + 48) = e;
+		s += 64;
+		d += 64;
+		len -= 64;
+		rt_compiler_barrier(); /* or the loop becomes memcpy() */
+	}
+	if (!len)
+		return;
+	if (len > 32) {
+		rt_vec a = *(const rt_vec *)s;
+		rt_vec b = *(const rt_vec *)(s + 16);
+
+		*(rt_vec *)d = a;
+		*(rt_vec *)(d + 16) = b;
+		s += 32;
+		d += 32;
+		len -= 32;
+	}
+	rt_copy_short(d, s, len);
 }
 #else
 /*
@@ -213,7 +216,9 @@ static inline void rt_copy_word_out(uint8_t *to, const uint8_t *shared, size_t l
 RT_INLINE void rt_copy_in(void *shared, const void *from, size_t len)
 {
 #if RT_PLAIN_COPY
+	rt_compiler_barrier();
 	rt_copy_plain(shared, from, len);
+	rt_compiler_barrier();
 #else
 	uint8_t *d = shared;
 	const uint8_t *s = from;
@@ -238,7 +243,9 @@ RT_INLINE void rt_copy_in(void *shared, const void *from, size_t len)
 RT_INLINE void rt_copy_out(void *to, const void *shared, size_t len)
 {
 #if RT_PLAIN_COPY
+	rt_compiler_barrier();
 	rt_copy_plain(to, shared, len);
+	rt_compiler_barrier();
 #else
 	uint8_t *d = to;
 	const uint8_t *s = shared;
@@ -253,6 +260,29 @@ RT_INLINE void rt_copy_out(void *to, const void *shared, size_t len)
 		memcpy(d, &word, 8);
 	}
 	rt_copy_word_out(d, s, len);
+#endif
+}
+
+/* The same for what is known to be at most 32 bytes. */
+RT_INLINE void rt_copy_in_short(void *shared, const void *from, size_t len)
+{
+#if RT_PLAIN_COPY
+	rt_compiler_barrier();
+	rt_copy_short(shared, from, len);
+	rt_compiler_barrier();
+#else
+	rt_copy_in(shared, from, len);
+#endif
+}
+
+RT_INLINE void rt_copy_out_short(void *to, const void *shared, size_t len)
+{
+#if RT_PLAIN_COPY
+	rt_compiler_barrier();
+	rt_copy_short(to, shared, len);
+	rt_compiler_barrier();
+#else
+	rt_copy_out(to, shared, len);
 #endif
 }
 

@@ -132,6 +132,14 @@ bool rt_writer_bell_fault(struct rt_writer *writer, const void *addr);
 int rt_writer_one(struct rt_writer *writer, uint8_t op, uint8_t flags, const void *key,
 		  size_t key_len, const void *value, size_t value_len);
 
+/* The same with both packed, for callers that know them to be valid together. */
+RT_INLINE uint32_t rt_kind(uint8_t op, uint8_t flags)
+{
+	return (uint32_t)op << 16 | (uint32_t)flags << 24;
+}
+int rt_writer_one_kind(struct rt_writer *writer, uint32_t kind, const void *key,
+		       size_t key_len, const void *value, size_t value_len);
+
 /* A transaction.  Nothing is visible before commit; abort is always possible. */
 void rt_writer_begin(struct rt_writer *writer);
 int rt_writer_add(struct rt_writer *writer, uint8_t op, uint8_t flags, const void *key,

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "shm/ring.h"
+#include "shm/look.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -10,83 +10,19 @@
 
 #define BOUNDS_TRIES 1000
 
-/* One 8-byte word of a slot, as it is at this moment. */
-static uint64_t slot_word(const struct rt_slot *slot, unsigned index)
+enum rt_look rt_ring_no_event(const struct rt_segment *segment, uint64_t seq,
+			      uint64_t found)
 {
-	return rt_load64((const _Atomic uint64_t *)(const void *)slot + index);
-}
-
-static const struct rt_slot *slot_of(const struct rt_segment *segment, uint64_t seq)
-{
-	return &segment->slots[seq & (segment->geo.n_slots - 1)];
-}
-
-/* Unpacks words 1 .. 4; the layout is little-endian (see layout.h). */
-static void unpack(const struct rt_slot *slot, uint64_t seq, struct rt_event *ret)
-{
-	uint64_t place = slot_word(slot, 2);
-	uint64_t shape = slot_word(slot, 3);
-	uint64_t txn = slot_word(slot, 4);
-
-	ret->seq = seq;
-	ret->time_ns = slot_word(slot, 1);
-	ret->pos = (uint32_t)place;
-	ret->value_len = (uint32_t)(place >> 32);
-	ret->key_len = (uint16_t)shape;
-	ret->op = (uint8_t)(shape >> 16);
-	ret->flags = (uint8_t)(shape >> 24);
-	ret->prev_len = (uint32_t)(shape >> 32);
-	ret->txn_index = (uint32_t)txn;
-	ret->txn_size = (uint32_t)(txn >> 32);
-}
-
-/* Finds key and value; false if they do not lie where they can lie. */
-static bool locate(const struct rt_segment *segment, const struct rt_slot *slot,
-		   struct rt_event *ev)
-{
-	const struct rt_geometry *geo = &segment->geo;
-	uint64_t total = (uint64_t)ev->key_len + ev->value_len + ev->prev_len;
-
-	if (!ev->key_len || ev->key_len > geo->max_key ||
-	    ev->value_len > geo->max_value || ev->op < RT_OP_PUT ||
-	    ev->op > RT_OP_MESSAGE || ev->prev_len > geo->max_value)
-		return false;
-	if (!ev->txn_size || ev->txn_size > geo->max_txn_events ||
-	    ev->txn_index >= ev->txn_size || ev->seq <= ev->txn_index)
-		return false;
-
-	if (total <= RT_INLINE_MAX) {
-		ev->key = slot->bytes;
-		ev->value = slot->bytes + ev->key_len;
-		return true;
-	}
-
-	uint64_t offset = (uint64_t)ev->pos * RT_WORD & (geo->payload_size - 1);
-	bool key_in_slot = ev->key_len <= RT_INLINE_MAX;
-
-	if (offset + total - (key_in_slot ? ev->key_len : 0) > geo->payload_size)
-		return false;
-	ev->key = key_in_slot ? slot->bytes : segment->payload + offset;
-	ev->value = segment->payload + offset + (key_in_slot ? 0 : ev->key_len);
-	return true;
+	if (found < seq)
+		return RT_LOOK_NOTHING;
+	/* The floor was stored before the newer seq, or the nonsense, that is here. */
+	return rt_ring_intact(segment, seq) ? RT_LOOK_CORRUPT : RT_LOOK_LAPPED;
 }
 
 enum rt_look rt_ring_look(const struct rt_segment *segment, uint64_t seq,
 			  struct rt_event *ret)
 {
-	const struct rt_slot *slot = slot_of(segment, seq);
-	uint64_t found = rt_load64(&slot->seq);
-
-	if (RT_UNLIKELY(found != seq)) {
-		if (found < seq)
-			return RT_LOOK_NOTHING;
-		/* The floor was stored before the newer seq that is here now. */
-		return rt_ring_intact(segment, seq) ? RT_LOOK_CORRUPT : RT_LOOK_LAPPED;
-	}
-	unpack(slot, seq, ret);
-	if (RT_UNLIKELY(!locate(segment, slot, ret)))
-		return rt_ring_intact(segment, seq) ? RT_LOOK_CORRUPT : RT_LOOK_LAPPED;
-	return RT_LOOK_EVENT;
+	return rt_ring_look_at(segment, seq, ret);
 }
 
 void rt_ring_bounds(const struct rt_segment *segment, uint64_t *ret_oldest,

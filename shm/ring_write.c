@@ -13,22 +13,14 @@
 static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__,
 	      "slots are packed by shifts; see layout.h");
 
-/* How an event of this key and value is laid out. */
-struct shape {
-	uint32_t in_slot; /* bytes of key and value that lie in the slot */
-	uint32_t need;    /* bytes of payload; a multiple of RT_WORD */
-};
-
-RT_INLINE struct shape shape_of(size_t key_len, size_t value_len)
+/* Bytes of payload that an event of this key and value takes. */
+RT_INLINE uint32_t payload_of(size_t key_len, size_t value_len)
 {
 	size_t total = key_len + value_len;
 
-	if (total <= RT_INLINE_MAX)
-		return (struct shape){ (uint32_t)total, 0 };
-	if (key_len <= RT_INLINE_MAX)
-		return (struct shape){ (uint32_t)key_len,
-				       (uint32_t)rt_round_up(value_len, RT_WORD) };
-	return (struct shape){ 0, (uint32_t)rt_round_up(total, RT_WORD) };
+	if (RT_LIKELY(key_len <= RT_INLINE_MAX))
+		total = total <= RT_INLINE_MAX ? 0 : value_len;
+	return (uint32_t)rt_round_up(total, RT_WORD);
 }
 
 RT_INLINE struct rt_slot *slot_of(const struct rt_writer *w, uint64_t seq)
@@ -251,17 +243,21 @@ RT_INLINE uint64_t now_of(struct rt_writer *w)
 /* Step 2, but for time, transaction and seq.  @value may be NULL: left to the caller.
  */
 RT_INLINE uint8_t *fill(struct rt_writer *w, struct rt_slot *slot, uint64_t pos,
-			struct shape shape, uint32_t kind, const void *key,
-			size_t key_len, const void *value, size_t value_len)
+			uint32_t kind, const void *key, size_t key_len,
+			const void *value, size_t value_len)
 {
 	uint8_t *to = w->payload + (pos & w->payload_mask);
 
 	store_word(slot, 2, (pos / RT_WORD & UINT32_MAX) | (uint64_t)value_len << 32);
 	store_word(slot, 3, (uint64_t)key_len | kind);
-	if (shape.in_slot) {
-		rt_copy_in(slot->bytes, key, key_len);
-		if (!shape.need)
+	if (RT_LIKELY(key_len <= RT_INLINE_MAX)) {
+		rt_copy_in_short(slot->bytes, key, key_len);
+		if (key_len + value_len <= RT_INLINE_MAX) {
 			to = slot->bytes + key_len;
+			if (value)
+				rt_copy_in_short(to, value, value_len);
+			return to;
+		}
 	} else {
 		rt_copy_in(to, key, key_len);
 		to += key_len;
@@ -271,59 +267,59 @@ RT_INLINE uint8_t *fill(struct rt_writer *w, struct rt_slot *slot, uint64_t pos,
 	return to;
 }
 
-static RT_COLD int refuse(const struct rt_writer *w, uint8_t op, uint8_t flags,
-			  size_t key_len, size_t value_len)
+/* Which rule an event broke: every one but this is about a limit. */
+RT_INLINE int refuse(size_t key_len)
 {
-	if (!key_len || op < RT_OP_PUT || op > RT_OP_MESSAGE ||
-	    flags & ~RT_EVENT_FLAGS || (op == RT_OP_DELETE && value_len))
-		return -EINVAL;
-	if (key_len > w->max_key || value_len > w->max_value ||
-	    key_len + value_len > w->max_txn_bytes)
-		return RT_E_TOO_BIG;
-	return 0;
+	return key_len ? RT_E_TOO_BIG : -EINVAL;
 }
 
-/* The usual event passes by few comparisons; which rule it broke is found out later. */
-RT_INLINE bool is_fine(const struct rt_writer *w, uint8_t op, uint8_t flags,
-		       size_t key_len, size_t value_len)
+RT_INLINE bool is_fine(const struct rt_writer *w, size_t key_len, size_t value_len)
 {
 	return key_len - 1 < w->max_key && value_len <= w->max_value &&
-	       key_len + value_len <= w->max_txn_bytes &&
-	       (unsigned)(op - RT_OP_PUT) <= RT_OP_MESSAGE - RT_OP_PUT &&
-	       !(flags & ~RT_EVENT_FLAGS) && (op != RT_OP_DELETE || !value_len);
+	       key_len + value_len <= w->max_txn_bytes;
 }
 
-RT_INLINE uint32_t kind_of(uint8_t op, uint8_t flags)
+static bool is_kind(uint8_t op, uint8_t flags, size_t value_len)
 {
-	return (uint32_t)op << 16 | (uint32_t)flags << 24;
+	return op >= RT_OP_PUT && op <= RT_OP_MESSAGE && !(flags & ~RT_EVENT_FLAGS) &&
+	       (op != RT_OP_DELETE || !value_len);
 }
 
-int rt_writer_one(struct rt_writer *w, uint8_t op, uint8_t flags, const void *key,
-		  size_t key_len, const void *value, size_t value_len)
+int rt_writer_one_kind(struct rt_writer *w, uint32_t kind, const void *key,
+		       size_t key_len, const void *value, size_t value_len)
 {
 	if (RT_UNLIKELY(w->in_txn))
 		return -EINVAL;
-	if (RT_UNLIKELY(!is_fine(w, op, flags, key_len, value_len)))
-		return refuse(w, op, flags, key_len, value_len);
+	if (RT_UNLIKELY(!is_fine(w, key_len, value_len)))
+		return refuse(key_len);
 
-	struct shape shape = shape_of(key_len, value_len);
-	uint64_t pos = reserve(w, shape.need);
+	uint32_t need = payload_of(key_len, value_len);
+	uint64_t pos = reserve(w, need);
 	uint64_t seq = w->next;
 	struct rt_slot *slot = slot_of(w, seq);
 
 	store_word(slot, 1, now_of(w));
 	store_word(slot, 4, UINT64_C(1) << 32);
-	(void)fill(w, slot, pos, shape, kind_of(op, flags), key, key_len,
-		   value_len ? value : NULL, value_len);
+	(void)fill(w, slot, pos, kind, key, key_len, value_len ? value : NULL,
+		   value_len);
 	rt_store64(&slot->seq, seq);    /* step 4: visible */
 	rt_store64(&w->hot->head, seq); /* step 5 */
 	w->next = seq + 1;
-	w->pos = pos + shape.need;
+	w->pos = pos + need;
 	w->n_bytes += key_len + value_len;
 	rt_store64(&w->hot->n_txns, ++w->n_txns);
 	rt_store64(&w->hot->n_bytes, w->n_bytes);
 	wake_sleepers(w, seq, seq);
 	return 0;
+}
+
+int rt_writer_one(struct rt_writer *w, uint8_t op, uint8_t flags, const void *key,
+		  size_t key_len, const void *value, size_t value_len)
+{
+	if (!is_kind(op, flags, value_len))
+		return -EINVAL;
+	return rt_writer_one_kind(w, rt_kind(op, flags), key, key_len, value,
+				  value_len);
 }
 
 void rt_writer_begin(struct rt_writer *w)
@@ -345,19 +341,21 @@ static int add(struct rt_writer *w, uint8_t op, uint8_t flags, const void *key,
 	       size_t key_len, const void *value, size_t value_len, uint8_t **ret)
 {
 	assert(w->in_txn);
-	if (!is_fine(w, op, flags, key_len, value_len))
-		return refuse(w, op, flags, key_len, value_len);
+	if (!is_kind(op, flags, value_len))
+		return -EINVAL;
+	if (!is_fine(w, key_len, value_len))
+		return refuse(key_len);
 	if (rt_writer_fits(w, w->next - w->txn_first + 1,
 			   w->txn_bytes + key_len + value_len) < 0)
 		return RT_E_TOO_BIG;
 
-	struct shape shape = shape_of(key_len, value_len);
-	uint64_t pos = reserve(w, shape.need);
+	uint32_t need = payload_of(key_len, value_len);
+	uint64_t pos = reserve(w, need);
 
-	*ret = fill(w, slot_of(w, w->next), pos, shape, kind_of(op, flags), key,
-		    key_len, value, value_len);
+	*ret = fill(w, slot_of(w, w->next), pos, rt_kind(op, flags), key, key_len,
+		    value, value_len);
 	w->next++;
-	w->pos = pos + shape.need;
+	w->pos = pos + need;
 	w->txn_bytes += key_len + value_len;
 	return 0;
 }
