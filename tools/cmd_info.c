@@ -59,8 +59,9 @@ static void say_writer(const struct ringtail_info *info)
 {
 	row("state", "%s: %s", rt_state_name(info->state), state_meaning(info->state));
 	if (info->writer_pid && info->state != RINGTAIL_CLOSED)
-		row("writer", "pid %u, since %s (writer %" PRIu64 " of this ring)",
-		    info->writer_pid, rt_time_words(info->opened_ns).text,
+		row("writer", "pid %u, since %s ago; writer %" PRIu64 " of this ring",
+		    info->writer_pid,
+		    rt_span_words(age_of(info->opened_ns, real_ns())).text,
 		    info->n_writers);
 	if (info->beat_every_ns)
 		row("heartbeat", "%s ago; promised every %s",
@@ -85,9 +86,9 @@ static void say_events(const struct ringtail_info *info)
 		row("oldest", "seq %" PRIu64 ", %s ago (%s)", info->oldest,
 		    rt_span_words(age_of(info->oldest_time_ns, now)).text,
 		    rt_time_words(info->oldest_time_ns).text);
-	row("held now", "%" PRIu64 " events", held);
-	row("counted", "%" PRIu64 " transactions, %s of keys and values", info->n_txns,
-	    rt_size_words(info->n_bytes).text);
+	row("held now", "%" PRIu64 " event%s", held, held == 1 ? "" : "s");
+	row("counted", "%" PRIu64 " transaction%s, %s of keys and values", info->n_txns,
+	    info->n_txns == 1 ? "" : "s", rt_size_words(info->n_bytes).text);
 }
 
 static void say_ring(const struct ringtail_info *info)

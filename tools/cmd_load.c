@@ -188,6 +188,11 @@ static int take_lines(struct load *l, FILE *input)
 	return commit(l);
 }
 
+static const char *plural(uint64_t n)
+{
+	return n == 1 ? "" : "s";
+}
+
 static void summarize(const struct load *l, int64_t elapsed_ns)
 {
 	const struct rt_sender *s = l->sender;
@@ -209,10 +214,22 @@ static void summarize(const struct load *l, int64_t elapsed_ns)
 		rt_span_words((uint64_t)elapsed_ns).text,
 		rt_count_words((double)s->committed_events / (seconds + 1e-9)).text);
 	if (l->n_bad || s->refused_txns)
+		(void)fprintf(
+			stderr,
+			"%" PRIu64 " event%s in %" PRIu64
+			" transaction%s, %s, in %s (%s/s)\n",
+			s->committed_events, plural(s->committed_events),
+			s->committed_txns, plural(s->committed_txns),
+			rt_size_words(l->n_bytes).text,
+			rt_span_words((uint64_t)elapsed_ns).text,
+			rt_count_words((double)s->committed_events / (seconds + 1e-9))
+				.text);
+	if (l->n_bad || s->refused_txns)
 		(void)fprintf(stderr,
-			      "%" PRIu64 " lines made no sense, %" PRIu64
-			      " transactions were refused\n",
-			      l->n_bad, s->refused_txns);
+			      "%" PRIu64 " line%s made no sense, %" PRIu64
+			      " transaction%s refused\n",
+			      l->n_bad, plural(l->n_bad), s->refused_txns,
+			      plural(s->refused_txns));
 }
 
 static int load(struct load *l, FILE *input, uint64_t size)

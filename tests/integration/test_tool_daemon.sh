@@ -99,7 +99,7 @@ at=$(head_of main)
 ends 1 tool load main "$work/lines" --txn 10
 same "" "$(events main "$at")" "events of an unfinished transaction"
 ends 1 tool load main "$work/lines" --keep-going
-mentions "1 lines made no sense"
+mentions "1 line made no sense"
 same "put a 1
 put b 2" "$(events main "$at")" "events around a bad line"
 
