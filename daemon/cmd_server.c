@@ -221,7 +221,7 @@ static void command_info(struct rt_session *session, const struct rt_request *re
 		if (command)
 			command_entry(&session->reply, command);
 		else
-			rt_reply_null_array(&session->reply);
+			rt_reply_null(&session->reply);
 	}
 }
 

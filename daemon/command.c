@@ -366,6 +366,15 @@ static bool arity_fits(const struct rt_command *command, uint32_t n)
 				  : n == (uint32_t)command->arity;
 }
 
+/* An EXEC that cannot be one ends the transaction all the same. */
+RT_COLD static void exec_misused(struct rt_session *session)
+{
+	rt_multi_reset(session);
+	rt_reply_error(&session->reply,
+		       "EXECABORT Transaction discarded because of: wrong "
+		       "number of arguments for 'exec' command");
+}
+
 void rt_command_dispatch(struct rt_session *session, const struct rt_request *request)
 {
 	struct rt_arg name = rt_arg(request, 0);
@@ -380,7 +389,10 @@ void rt_command_dispatch(struct rt_session *session, const struct rt_request *re
 	}
 	session->last = command;
 	if (RT_UNLIKELY(!arity_fits(command, request->n))) {
-		rt_wrong_arity(session, command->name);
+		if (command->run == rt_cmd_exec)
+			exec_misused(session);
+		else
+			rt_wrong_arity(session, command->name);
 		return;
 	}
 	if (RT_UNLIKELY(!is_allowed(session, command)))
