@@ -29,7 +29,7 @@ mentions()
 events()
 {
 	(tool watch "$1" --from "$2" --timeout 0 --json || true) |
-		sed -E 's/.*"op":"([a-z]*)","key":"([^"]*)"(,"value":"([^"]*)")?.*/\1 \2 \4/'
+		sed -E 's/.*"op":"([a-z]*)","key":"([^"]*)"(,"value":"([^"]*)")?.*/\1 \2 \4/; s/ $//'
 }
 
 head_of()
@@ -52,9 +52,9 @@ ends 1 tool get main key
 mentions "no key 'key' in feed 'main'"
 ends 1 tool get main topic
 same "put key value
-put -k 
+put -k
 message topic hello
-delete key " "$(events main 0 | grep -v bytes)" "events of single keys"
+delete key" "$(events main 0 | grep -v bytes)" "events of single keys"
 
 echo "# what cannot be done"
 ends 1 tool put nowhere key value
