@@ -83,7 +83,9 @@ RT_INLINE void rt_event_copy_alone(struct ringtail_event *event,
 	}
 	rt_copy_out_short(to, ev->key, RT_INLINE_MAX);
 	event->key = to;
-	if (ev->value == ev->key + ev->key_len) {
+	/* By the lengths: the payload begins where the bytes of the last slot end. */
+	if ((size_t)ev->key_len + ev->value_len <= RT_INLINE_MAX &&
+	    ev->value == ev->key + ev->key_len) {
 		event->value = to + ev->key_len;
 		return;
 	}

@@ -260,8 +260,7 @@ RT_INLINE int fetch_one(struct ringtail *r, const struct rt_event *ev)
 	bool wanted = rt_reader_wants(r, ev);
 
 	if (wanted) {
-		int e = rt_buffer_reserve(buffer, 1,
-					  rt_buffer_room(ev->key_len, ev->value_len));
+		int e = rt_buffer_reserve(buffer, 1, rt_buffer_room_alone(ev));
 
 		if (RT_UNLIKELY(e < 0))
 			return e;
@@ -300,6 +299,9 @@ int rt_reader_fetch(struct ringtail *r)
 			outcome = fetch_one(r, &ev);
 		else
 			outcome = fetch_txn(r, &ev);
+		if (RT_LIKELY(outcome == RINGTAIL_EVENT))
+			return outcome;
+		r->buffer.n = 0; /* described, but not to be believed */
 		if (outcome != RINGTAIL_NOTHING || r->next == before)
 			return outcome;
 		if (end == UINT64_MAX)
