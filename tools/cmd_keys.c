@@ -86,7 +86,7 @@ static int read_stdin(char **ret, size_t *ret_len)
 
 	for (;;) {
 		if (len == size) {
-			size = size ? size * 2 : 64 * 1024;
+			size = size ? size * 2 : 65536;
 			char *larger = realloc(buf, size);
 
 			if (!larger)

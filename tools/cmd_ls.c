@@ -40,7 +40,6 @@ static int look(const char *dir, const char *name, struct ringtail_info *ret,
 		*ret_text = text && *text ? text : ringtail_strerror(r);
 		return r;
 	}
-	ret->size = sizeof(*ret);
 	r = ringtail_get_info(reader, ret);
 	if (r < 0)
 		*ret_text = ringtail_strerror(r);
@@ -115,7 +114,7 @@ static int list(const char *dir, bool json)
 	}
 	for (int i = 0; i < n; i++) {
 		const char *name = entries[i]->d_name;
-		struct ringtail_info info;
+		struct ringtail_info info = { .size = sizeof(info) };
 		const char *text = NULL;
 
 		if (name[0] != '.' && dir_fd >= 0 && has_ring(dir_fd, name)) {

@@ -2,20 +2,26 @@
 #include "tools/conn.h"
 
 #include <errno.h>
+#include <limits.h>
 
-static char *socket_path(struct rt_tool *tool)
+static int socket_path(struct rt_tool *tool, char *ret, size_t size)
 {
 	const char *path = tool->socket ? tool->socket : getenv("RINGTAIL_SOCKET");
-	char *text = NULL;
+	int n;
 
-	if (path && *path)
-		return strdup(path);
+	if (path && *path) {
+		n = snprintf(ret, size, "%s", path);
+	} else {
+		const char *dir = rt_tool_dir(tool);
 
-	const char *dir = rt_tool_dir(tool);
-
-	if (!dir || asprintf(&text, "%s/ringtail.sock", dir) < 0)
-		return NULL;
-	return text;
+		if (!dir)
+			return -ENOENT;
+		n = snprintf(ret, size, "%s/ringtail.sock", dir);
+	}
+	if (n >= 0 && (size_t)n < size)
+		return 0;
+	rt_say("the path of the daemon's socket is too long");
+	return -ENAMETOOLONG;
 }
 
 static int connect_failed(const char *path, const redisContext *conn)
@@ -35,13 +41,12 @@ int rt_conn_open(struct rt_tool *tool, const char *feed, redisContext **ret)
 	const char *words[] = { "SELECT", feed };
 	AUTO_CONN redisContext *conn = NULL;
 	AUTO_REPLY redisReply *reply = NULL;
-	AUTO_FREE char *path = NULL;
+	char path[PATH_MAX];
 
 	if (strchr(feed, '/'))
 		rt_usage(tool, "'%s' is a path; %s needs the name of a feed", feed,
 			 tool->command->name);
-	path = socket_path(tool);
-	if (!path)
+	if (socket_path(tool, path, sizeof(path)) < 0)
 		return RT_EXIT_FAILED;
 	conn = redisConnectUnix(path);
 	if (!conn || conn->err)

@@ -121,8 +121,9 @@ static const uint8_t *plain_until(const uint8_t *b, const uint8_t *end)
 
 static void json_escape(struct rt_out *out, uint8_t byte)
 {
+	static const char hex[] = "0123456789abcdef";
 	static const char letters[] = "\"\"\\\\\bb\ff\nn\rr\tt";
-	char *at = reserve(out, 6);
+	char *at = reserve(out, 2);
 
 	for (const char *pair = letters; *pair; pair += 2) {
 		if ((uint8_t)*pair != byte)
@@ -132,10 +133,9 @@ static void json_escape(struct rt_out *out, uint8_t byte)
 		out->len += 2;
 		return;
 	}
-	memcpy(at, "\\u00", 4);
-	at[4] = "0123456789abcdef"[byte >> 4];
-	at[5] = "0123456789abcdef"[byte & 15];
-	out->len += 6;
+	rt_out_text(out, "\\u00");
+	rt_out_bytes(out, &hex[byte >> 4], 1);
+	rt_out_bytes(out, &hex[byte & 15], 1);
 }
 
 void rt_out_json_string(struct rt_out *out, const void *bytes, size_t len)
@@ -156,7 +156,7 @@ void rt_out_json_string(struct rt_out *out, const void *bytes, size_t len)
 
 static void base64(struct rt_out *out, const uint8_t *bytes, size_t len)
 {
-	const size_t step = 3 * 1024;
+	const size_t step = 3072;
 
 	for (size_t at = 0; at < len; at += step) {
 		const size_t n = rt_min(step, len - at);

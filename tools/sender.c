@@ -10,9 +10,9 @@
 #include "tools/conn.h"
 #include "tools/tool.h"
 
-#define OUT_HIGH  (64u * 1024) /* bytes that wait before they are written */
-#define SAY_MAX   10           /* refusals that are printed; the rest is counted */
-#define RECV_SIZE (64u * 1024)
+#define OUT_HIGH  65536u /* bytes that wait before they are written */
+#define SAY_MAX   10     /* refusals that are printed; the rest is counted */
+#define RECV_SIZE 65536u
 
 void rt_sender_init(struct rt_sender *sender, redisContext *conn, bool keep_going)
 {
@@ -67,11 +67,12 @@ static char *put_string(char *at, const char *bytes, size_t len)
 	*at++ = '$';
 	while (n)
 		*at++ = digits[--n];
-	memcpy(at, "\r\n", 2);
-	at += 2;
+	*at++ = '\r';
+	*at++ = '\n';
 	if (len)
 		memcpy(at, bytes, len);
-	memcpy(at + len, "\r\n", 2);
+	at[len] = '\r';
+	at[len + 1] = '\n';
 	return at + len + 2;
 }
 

@@ -43,7 +43,7 @@ struct rt_words rt_span_words(uint64_t ns)
 
 	if (ns < 1000)
 		return SAY(words, "%u ns", (unsigned)ns);
-	if (ns < 1000 * 1000)
+	if (ns < 1000000)
 		return SAY(words, "%.3g us", (double)ns / 1e3);
 	if (ns < NS_PER_S)
 		return SAY(words, "%.3g ms", (double)ns / 1e6);
@@ -51,7 +51,7 @@ struct rt_words rt_span_words(uint64_t ns)
 		return SAY(words, "%.3g s", (double)ns / 1e9);
 	if (seconds < 3600)
 		return two_units(seconds, 60, "min", "s");
-	if (seconds < 24 * 3600)
+	if (seconds < 86400)
 		return two_units(seconds / 60, 60, "h", "min");
 	return two_units(seconds / 3600, 24, "d", "h");
 }

@@ -137,9 +137,9 @@ static bool parse_ago(const char *text, uint64_t now_ns, uint64_t *ret_ns)
 		const char *suffix;
 		uint64_t ns;
 	} units[] = {
-		{ "ms", NS_PER_S / 1000 },     { "s", NS_PER_S },
-		{ "m", 60 * NS_PER_S },        { "h", 3600 * NS_PER_S },
-		{ "d", 24 * 3600 * NS_PER_S },
+		{ "ms", NS_PER_S / 1000 }, { "s", NS_PER_S },
+		{ "m", 60 * NS_PER_S },    { "h", 3600 * NS_PER_S },
+		{ "d", 86400 * NS_PER_S },
 	};
 	const size_t n = strspn(text, "0123456789");
 	char number[24];
