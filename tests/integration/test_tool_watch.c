@@ -207,7 +207,7 @@ static void what_is_no_place_is_an_error(void **state)
 	says(f, "watch feed --from 0 --on-gap resync 2>&1", 1, "snapshot");
 	says(f, "watch feed --from sometimes 2>&1", 2, "expected now, oldest");
 	for (int i = 0; i < RINGTAIL_MARKER_SIZE - 1; i++) {
-		strcpy(marker, marker_at(f, 3));
+		memcpy(marker, marker_at(f, 3), sizeof(marker));
 		marker[i] = (char)(marker[i] ^ 1 << i % 7);
 		if (marker[i] == '\'')
 			continue; /* the shell would not pass it on */
