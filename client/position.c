@@ -385,6 +385,9 @@ static int follow_to(struct ringtail *r, int fd)
 	}
 	move_to(r, &segment);
 	segment = RT_SEGMENT_NONE;
+	/* A ring that began above us has nothing in our slot that would say so. */
+	if (!rt_ring_intact(&r->segment, r->next))
+		return lapped(r);
 	/* Maybe there is something at once. */
 	return rt_reader_fetch(r);
 }

@@ -237,7 +237,11 @@ static int borrow(struct ringtail *r, struct ringtail_event *event, int64_t time
 		if (outcome != RINGTAIL_NOTHING)
 			return outcome;
 	}
-	return get_slowly(r, try_lend, event, timeout_ns);
+	outcome = get_slowly(r, try_lend, event, timeout_ns);
+	/* Copied into the buffer on the way to another ring, or to the end. */
+	if (outcome == RINGTAIL_EVENT && !r->lent)
+		hand_out(r, event);
+	return outcome;
 }
 
 int ringtail_borrow(struct ringtail *r, struct ringtail_event *event,

@@ -155,6 +155,8 @@ enum rt_liveness rt_ring_liveness(const struct rt_segment *segment)
 
 	if (state == RT_STATE_CLOSED)
 		return RT_CLOSED;
+	if (state == RT_STATE_RETIRED)
+		return RT_LIVE; /* in another file; how it does is known there */
 	if (state == RT_STATE_NEW)
 		return is_locked(segment) ? RT_LIVE : RT_DEAD;
 	if (rt_load32(&hot->life) & FUTEX_OWNER_DIED)

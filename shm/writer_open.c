@@ -391,6 +391,17 @@ static int carry_txn(struct rt_writer *w, const struct rt_segment *old, uint64_t
 	return 0;
 }
 
+/* For carry_over(): nobody can look yet, so nothing needs to be woken. */
+static void be_quiet(struct rt_writer *w, struct rt_bell *quiet)
+{
+	w->bell = quiet;
+	w->always = false;
+	w->fence = false;
+	w->sweep = false;
+	w->quarter_seq = UINT64_MAX;
+	w->quarter_pos = UINT64_MAX;
+}
+
 /* The newest events of the old ring, as many as the new one holds. */
 static int carry_over(struct rt_writer *w, const struct rt_segment *old, uint64_t from,
 		      uint64_t head, struct rt_fault *fault)
@@ -409,20 +420,10 @@ static int carry_over(struct rt_writer *w, const struct rt_segment *old, uint64_
 			if (r < 0)
 				return r;
 			rt_writer_init_limits(w);
+			be_quiet(w, w->bell);
 		}
 	}
 	return 0;
-}
-
-/* For carry_over(): nobody can look yet, so nothing needs to be woken. */
-static void be_quiet(struct rt_writer *w, struct rt_bell *quiet)
-{
-	w->bell = quiet;
-	w->always = false;
-	w->fence = false;
-	w->sweep = false;
-	w->quarter_seq = UINT64_MAX;
-	w->quarter_pos = UINT64_MAX;
 }
 
 static void retire(struct rt_segment *old, uint64_t successor)
