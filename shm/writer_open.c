@@ -426,17 +426,19 @@ static int carry_over(struct rt_writer *w, const struct rt_segment *old, uint64_
 	return 0;
 }
 
+/* From here on readers look for the successor at the ring's name. */
 static void retire(struct rt_segment *old, uint64_t successor)
 {
 	rt_store64(&old->hot->successor, successor);
 	rt_store32(&old->hot->state, RT_STATE_RETIRED);
-	wake_everybody(old->hot);
 }
 
 /*
- * Moves the feed from @old, recovered already, to a new file.  Readers see: the new
- * file under the old name; then the old one retired.  Between the two, and if the
- * writer dies there, who waits in the old one finds it dead and looks at the name.
+ * Moves the feed from @old, recovered already, to a new file.  Readers see: the old
+ * ring retired, while the name still leads to it, so that they look again; the new
+ * file under the name; a wake-up.  A writer that dies after the first leaves a ring
+ * that the next one takes up as if it had never been retired; one that dies after
+ * the second leaves nobody behind, since the old ring says where to look.
  */
 static int replace(struct rt_writer *w, bool new_epoch, struct rt_fault *fault)
 {
@@ -445,6 +447,8 @@ static int replace(struct rt_writer *w, bool new_epoch, struct rt_fault *fault)
 	uint64_t head = w->next - 1;
 	uint64_t from = w->floor;
 	uint64_t epoch = new_epoch ? w->config.epoch : old.geo.epoch;
+	uint64_t last_ns = w->last_ns;
+	uint32_t state;
 	int r;
 
 	w->segment = RT_SEGMENT_NONE;
@@ -453,8 +457,10 @@ static int replace(struct rt_writer *w, bool new_epoch, struct rt_fault *fault)
 	if (!r && !new_epoch) {
 		rt_writer_init_limits(w);
 		be_quiet(w, &quiet);
+		w->last_ns = 0; /* what is carried keeps its own times */
 		r = carry_over(w, &old, from, head, fault);
 		rt_writer_set_time(w, 0);
+		w->last_ns = last_ns;
 		w->bell = NULL;
 		w->always = w->segment.geo.wake_mode == RT_WAKE_ALWAYS;
 	}
@@ -463,10 +469,14 @@ static int replace(struct rt_writer *w, bool new_epoch, struct rt_fault *fault)
 	rt_store64(&w->hot->n_writers, rt_own64(&old.hot->n_writers));
 	rt_store64(&w->hot->n_txns, w->n_txns = rt_own64(&old.hot->n_txns));
 	rt_store64(&w->hot->n_bytes, w->n_bytes = rt_own64(&old.hot->n_bytes));
-	r = publish_ring(w, fault);
-	if (r < 0)
-		return r;
+	state = rt_load32(&old.hot->state);
 	retire(&old, w->segment.geo.instance);
+	r = publish_ring(w, fault);
+	if (r < 0) {
+		rt_store32(&old.hot->state, state);
+		return r;
+	}
+	wake_everybody(old.hot);
 	return 0;
 }
 
