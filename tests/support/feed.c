@@ -136,6 +136,31 @@ void t_puts(struct t_feed *feed, unsigned n)
 	}
 }
 
+size_t t_value(uint64_t seq, uint8_t value[T_VALUE_MAX])
+{
+	struct t_random random = { seq };
+	size_t len = t_random_below(&random, T_VALUE_MAX + 1);
+
+	for (size_t i = 0; i < len; i++)
+		value[i] = (uint8_t)(seq * 31 + i * (1 + seq % 7));
+	return len;
+}
+
+bool t_is_value(const void *value, size_t len, uint64_t seq)
+{
+	uint8_t want[T_VALUE_MAX];
+	size_t want_len = t_value(seq, want);
+
+	return len == want_len && memcmp(value, want, len) == 0;
+}
+
+void t_put_value(struct t_feed *feed, uint64_t seq)
+{
+	uint8_t value[T_VALUE_MAX];
+
+	t_ok(t_add(feed, RINGTAIL_PUT, "key", 3, value, t_value(seq, value), 0));
+}
+
 uint64_t t_feed_seq(struct t_feed *feed)
 {
 	return feed->by->seq(feed);

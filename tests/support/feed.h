@@ -109,6 +109,13 @@ void t_puts(struct t_feed *feed, unsigned n);
 int t_add(struct t_feed *feed, uint32_t op, const void *key, size_t key_len,
 	  const void *value, size_t value_len, uint32_t flags);
 
+/* A value of 0 .. T_VALUE_MAX bytes that only event @seq has; any thread or child. */
+#define T_VALUE_MAX 200u
+size_t t_value(uint64_t seq, uint8_t value[T_VALUE_MAX]);
+bool t_is_value(const void *value, size_t len, uint64_t seq);
+/* A put of key "key" with that value. */
+void t_put_value(struct t_feed *feed, uint64_t seq);
+
 uint64_t t_feed_seq(struct t_feed *feed); /* newest committed, says the publisher */
 void t_feed_marker(struct t_feed *feed, char ret[RINGTAIL_MARKER_SIZE]);
 const char *t_feed_file(const struct t_feed *feed, const char *name);
