@@ -1,0 +1,227 @@
+/* SPDX-License-Identifier: MIT */
+#include "store/batch.h"
+
+#include <errno.h>
+
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+
+#define CHECKED_FROM (offsetof(struct rt_log_batch, check) + sizeof(uint64_t))
+
+static int grow(struct rt_batch *batch, size_t more)
+{
+	size_t need = batch->len + more;
+	size_t cap = batch->cap ? batch->cap : 65536;
+	void *grown;
+
+	if (need <= batch->cap)
+		return 0;
+	while (cap < need)
+		cap *= 2;
+	grown = realloc(batch->data, cap);
+	if (!grown)
+		return -ENOMEM;
+	batch->data = grown;
+	batch->cap = cap;
+	return 0;
+}
+
+void rt_batch_reset(struct rt_batch *batch, uint64_t first_seq)
+{
+	batch->len = sizeof(struct rt_log_batch);
+	batch->first_seq = first_seq;
+	batch->n_events = 0;
+	batch->n_txns = 0;
+	batch->txn_at = 0;
+	batch->txn_events = 0;
+}
+
+void rt_batch_fini(struct rt_batch *batch)
+{
+	free(batch->data);
+	*batch = (struct rt_batch){ 0 };
+}
+
+bool rt_batch_is_empty(const struct rt_batch *batch)
+{
+	return !batch->n_txns;
+}
+
+int rt_batch_begin(struct rt_batch *batch)
+{
+	int r;
+
+	assert(!batch->txn_at);
+	r = grow(batch, sizeof(struct rt_log_txn));
+	if (r < 0)
+		return r;
+	batch->txn_at = batch->len;
+	batch->txn_events = 0;
+	batch->len += sizeof(struct rt_log_txn);
+	return 0;
+}
+
+int rt_batch_add(struct rt_batch *batch, uint8_t op, uint8_t flags, const void *key,
+		 size_t key_len, const void *value, size_t value_len)
+{
+	struct rt_log_event event = {
+		.value_len = (uint32_t)value_len,
+		.key_len = (uint16_t)key_len,
+		.op = op,
+		.flags = flags,
+	};
+	size_t used = sizeof(event) + key_len + value_len;
+	size_t size = rt_round_up(used, RT_WORD);
+	uint8_t *to;
+	int r = grow(batch, size);
+
+	if (r < 0)
+		return r;
+	to = batch->data + batch->len;
+	memcpy(to, &event, sizeof(event));
+	memcpy(to + sizeof(event), key, key_len);
+	if (value_len)
+		memcpy(to + sizeof(event) + key_len, value, value_len);
+	memset(to + used, 0, size - used);
+	batch->len += size;
+	batch->txn_events++;
+	return 0;
+}
+
+void rt_batch_end(struct rt_batch *batch, uint64_t time_ns)
+{
+	struct rt_log_txn txn = {
+		.time_ns = time_ns,
+		.n_events = batch->txn_events,
+		.size = batch->len - batch->txn_at,
+	};
+
+	assert(batch->txn_at);
+	if (!batch->txn_events) {
+		rt_batch_abort(batch);
+		return;
+	}
+	memcpy(batch->data + batch->txn_at, &txn, sizeof(txn));
+	batch->n_txns++;
+	batch->n_events += batch->txn_events;
+	batch->txn_at = 0;
+}
+
+void rt_batch_abort(struct rt_batch *batch)
+{
+	if (batch->txn_at)
+		batch->len = batch->txn_at;
+	batch->txn_at = 0;
+}
+
+void rt_batch_seal(struct rt_batch *batch, uint64_t salt, uint64_t synced_seq)
+{
+	struct rt_log_batch header = {
+		.magic = RT_LOG_BATCH_MAGIC,
+		.n_txns = batch->n_txns,
+		.size = batch->len,
+		.first_seq = batch->first_seq,
+		.n_events = batch->n_events,
+		.synced_seq = synced_seq,
+	};
+
+	assert(batch->n_txns && !batch->txn_at);
+	memcpy(&header.time_ns, batch->data + sizeof(header), sizeof(header.time_ns));
+	memcpy(batch->data, &header, sizeof(header));
+	header.check = XXH3_64bits_withSeed(batch->data + CHECKED_FROM,
+					    batch->len - CHECKED_FROM, salt);
+	memcpy(batch->data, &header, sizeof(header));
+}
+
+bool rt_batch_header_valid(const struct rt_log_batch *header, uint64_t seq)
+{
+	return header->magic == RT_LOG_BATCH_MAGIC && header->first_seq == seq &&
+	       header->size > sizeof(*header) && header->size <= RT_LOG_BATCH_MAX &&
+	       header->size % RT_WORD == 0 && header->n_txns && header->n_events;
+}
+
+bool rt_batch_valid(const uint8_t *data, size_t len, uint64_t salt, uint64_t seq)
+{
+	struct rt_log_batch header;
+
+	if (len < sizeof(header))
+		return false;
+	memcpy(&header, data, sizeof(header));
+	if (!rt_batch_header_valid(&header, seq) || header.size > len)
+		return false;
+	return header.check == XXH3_64bits_withSeed(data + CHECKED_FROM,
+						    header.size - CHECKED_FROM, salt);
+}
+
+void rt_batch_open(const uint8_t *data, struct rt_batch_cursor *ret)
+{
+	struct rt_log_batch header;
+
+	memcpy(&header, data, sizeof(header));
+	*ret = (struct rt_batch_cursor){
+		.at = data + sizeof(header),
+		.end = data + header.size,
+		.txn_end = data + sizeof(header),
+		.seq = header.first_seq,
+	};
+}
+
+static bool next_txn(struct rt_batch_cursor *c)
+{
+	struct rt_log_txn txn;
+	size_t left = (size_t)(c->end - c->at);
+
+	if (left < sizeof(txn))
+		return false;
+	memcpy(&txn, c->at, sizeof(txn));
+	if (txn.size > left || txn.size <= sizeof(txn) || txn.size % RT_WORD ||
+	    !txn.n_events)
+		return false;
+	c->txn_end = c->at + txn.size;
+	c->at += sizeof(txn);
+	c->time_ns = txn.time_ns;
+	c->txn_index = 0;
+	c->txn_size = txn.n_events;
+	return true;
+}
+
+int rt_batch_next(struct rt_batch_cursor *c, struct rt_item *ret)
+{
+	struct rt_log_event event;
+
+	if (c->at == c->txn_end) {
+		if (c->txn_index != c->txn_size)
+			return -1;
+		if (c->at == c->end)
+			return 0;
+		if (!next_txn(c))
+			return -1;
+	}
+
+	size_t left = (size_t)(c->txn_end - c->at);
+
+	if (left < sizeof(event) || c->txn_index == c->txn_size)
+		return -1;
+	memcpy(&event, c->at, sizeof(event));
+
+	uint64_t used = sizeof(event) + (uint64_t)event.key_len + event.value_len +
+			event.prev_len + event.ext_len;
+
+	if (rt_round_up(used, RT_WORD) > left || !event.key_len ||
+	    event.op < RT_OP_PUT || event.op > RT_OP_MESSAGE)
+		return -1;
+	ret->seq = c->seq++;
+	ret->time_ns = c->time_ns;
+	ret->key = c->at + sizeof(event);
+	ret->value = ret->key + event.key_len;
+	ret->prev = ret->value + event.value_len;
+	ret->value_len = event.value_len;
+	ret->prev_len = event.prev_len;
+	ret->key_len = event.key_len;
+	ret->op = event.op;
+	ret->flags = event.flags;
+	ret->txn_index = c->txn_index++;
+	ret->txn_size = c->txn_size;
+	c->at += rt_round_up(used, RT_WORD);
+	return 1;
+}

@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * batch.h - whole transactions as the bytes of one write, and back
+ *
+ * Pure: memory in, memory out.  Encoding is for the daemon; parsing is for everybody
+ * who reads a log and believes nothing in it: even with a valid checksum every
+ * length is checked against what holds it.
+ */
+#ifndef RINGTAIL_STORE_BATCH_H
+#define RINGTAIL_STORE_BATCH_H
+
+#include "store/format.h"
+
+/*
+ * ---- Encoding ----
+ */
+
+struct rt_batch {
+	uint8_t *data; /* begins with room for struct rt_log_batch */
+	size_t len, cap;
+	uint64_t first_seq;
+	uint64_t n_events;
+	uint32_t n_txns;
+	size_t txn_at;       /* where the open transaction begins; 0: none */
+	uint32_t txn_events; /* in it so far */
+};
+
+/* Empties it; memory is kept. */
+void rt_batch_reset(struct rt_batch *batch, uint64_t first_seq);
+void rt_batch_fini(struct rt_batch *batch);
+
+/* A transaction: begin, events, end; or abort, after which it was never there. */
+int rt_batch_begin(struct rt_batch *batch); /* -ENOMEM */
+int rt_batch_add(struct rt_batch *batch, uint8_t op, uint8_t flags, const void *key,
+		 size_t key_len, const void *value, size_t value_len); /* -ENOMEM */
+void rt_batch_end(struct rt_batch *batch, uint64_t time_ns); /* none without events */
+void rt_batch_abort(struct rt_batch *batch);
+
+bool rt_batch_is_empty(const struct rt_batch *batch);
+
+/* Writes the header; data .. data + len is then what goes into the file. */
+void rt_batch_seal(struct rt_batch *batch, uint64_t salt, uint64_t synced_seq);
+
+/*
+ * ---- Parsing ----
+ */
+
+/* An event in a batch; key and value point into it. */
+struct rt_item {
+	uint64_t seq;
+	uint64_t time_ns;
+	const uint8_t *key;
+	const uint8_t *value;
+	const uint8_t *prev;
+	uint32_t value_len;
+	uint32_t prev_len;
+	uint16_t key_len;
+	uint8_t op;
+	uint8_t flags;
+	uint32_t txn_index;
+	uint32_t txn_size;
+};
+
+struct rt_batch_cursor {
+	const uint8_t *at, *end; /* of the batch */
+	const uint8_t *txn_end;
+	uint64_t seq; /* of the next event */
+	uint64_t time_ns;
+	uint32_t txn_index, txn_size;
+};
+
+/* Is @data, of which @len bytes are there, a whole valid batch beginning with @seq? */
+bool rt_batch_valid(const uint8_t *data, size_t len, uint64_t salt, uint64_t seq);
+
+/* Plausible header, by itself: size and first seq; for deciding how much to read. */
+bool rt_batch_header_valid(const struct rt_log_batch *header, uint64_t seq);
+
+void rt_batch_open(const uint8_t *data, struct rt_batch_cursor *ret);
+
+/* 1 an event, 0 the end, -1 nonsense. */
+int rt_batch_next(struct rt_batch_cursor *cursor, struct rt_item *ret);
+
+#endif

@@ -1,0 +1,456 @@
+/* SPDX-License-Identifier: MIT */
+#include "store/log.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <sys/stat.h>
+#include <time.h>
+
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+
+#include "shm/segment.h"
+#include "store/log_read.h"
+#include "store/state.h"
+
+#define TMP_NAME ".segment.new"
+
+static const struct rt_log_io real_io = {
+	.pwrite = pwrite,
+	.fdatasync = fdatasync,
+	.fallocate = fallocate,
+};
+
+static const struct rt_log_io *io_of(const struct rt_log *log)
+{
+	return log->config.io ? log->config.io : &real_io;
+}
+
+static int fail(const struct rt_log *log, struct rt_fault *fault, const char *what,
+		int r)
+{
+	rt_fault_set(fault, "feed '%s': cannot %s in %s: %s", log->name, what,
+		     log->what, strerror(-r));
+	return r;
+}
+
+static bool is_synced(const struct rt_log *log)
+{
+	return log->config.mode != RT_LOG_MEMORY;
+}
+
+static int write_all(const struct rt_log *log, int fd, const void *data, size_t len,
+		     uint64_t at)
+{
+	const uint8_t *from = data;
+
+	while (len) {
+		ssize_t n = io_of(log)->pwrite(fd, from, len, (off_t)at);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return -errno;
+		if (!n)
+			return -ENOSPC;
+		from += n;
+		at += (uint64_t)n;
+		len -= (size_t)n;
+	}
+	return 0;
+}
+
+/*
+ * ---- Segments ----
+ */
+
+static int set_access(const struct rt_log *log, int fd)
+{
+	const struct rt_log_config *config = &log->config;
+
+	if ((config->uid != (uid_t)-1 || config->gid != (gid_t)-1) &&
+	    fchown(fd, config->uid, config->gid) < 0)
+		return -errno;
+	return fchmod(fd, config->file_mode) < 0 ? -errno : 0;
+}
+
+static int reserve(const struct rt_log *log, int fd, uint64_t size)
+{
+	int r;
+
+	do {
+		r = io_of(log)->fallocate(fd, 0, 0, (off_t)size) < 0 ? -errno : 0;
+	} while (r == -EINTR);
+	if (r ==
+	    -EOPNOTSUPP) /* then its writes can meet a full disk; that is handled */
+		r = ftruncate(fd, (off_t)size) < 0 ? -errno : 0;
+	return r;
+}
+
+static int write_header(struct rt_log *log, int fd, uint64_t salt)
+{
+	union {
+		struct rt_log_header header;
+		uint8_t bytes[RT_LOG_START];
+	} page = {
+		.header = {
+			.magic = RT_LOG_MAGIC,
+			.format = RT_LOG_FORMAT,
+			.header_size = sizeof(struct rt_log_header),
+			.epoch = log->epoch,
+			.first_seq = log->next,
+			.created_ns = rt_now_ns(CLOCK_REALTIME),
+			.salt = salt,
+		},
+	};
+
+	memcpy(page.header.name, log->name, strlen(log->name));
+	page.header.check = XXH64(&page.header, offsetof(struct rt_log_header, check),
+				  RT_LOG_MAGIC);
+	return write_all(log, fd, page.bytes, sizeof(page.bytes), 0);
+}
+
+static void open_index(struct rt_log *log)
+{
+	char name[32];
+
+	rt_segment_name(log->segment_first, ".idx", name);
+	rt_close_fd(&log->idx_fd);
+	log->idx_fd =
+		openat(log->dir_fd, name,
+		       O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0600);
+	if (log->idx_fd >= 0)
+		(void)set_access(log, log->idx_fd); /* then readers seek without it */
+	log->indexed_at = log->offset;
+}
+
+/* A whole segment under its name, or nothing. */
+static int make_segment(struct rt_log *log, uint64_t size, int *ret_fd)
+{
+	uint64_t salt = rt_random64();
+	char name[32];
+	int r;
+
+	(void)unlinkat(log->dir_fd, TMP_NAME, 0);
+
+	AUTO_CLOSE int fd = openat(log->dir_fd, TMP_NAME,
+				   O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+
+	if (fd < 0)
+		return -errno;
+	r = reserve(log, fd, size);
+	if (!r)
+		r = write_header(log, fd, salt);
+	if (!r)
+		r = set_access(log, fd);
+	if (!r && is_synced(log) && io_of(log)->fdatasync(fd) < 0)
+		r = -errno;
+	rt_segment_name(log->next, ".log", name);
+	if (!r && renameat(log->dir_fd, TMP_NAME, log->dir_fd, name) < 0)
+		r = -errno;
+	if (!r && is_synced(log) && fsync(log->dir_fd) < 0)
+		r = -errno;
+	if (r < 0) {
+		(void)unlinkat(log->dir_fd, TMP_NAME, 0);
+		return r;
+	}
+	log->salt = salt;
+	*ret_fd = rt_take_fd(&fd);
+	return 0;
+}
+
+/* What was allocated and not used goes back; the segment is complete. */
+static void finish_segment(struct rt_log *log)
+{
+	if (log->fd < 0)
+		return;
+	(void)ftruncate(log->fd,
+			(off_t)log->offset); /* else zeros stay behind its end */
+	(void)close(log->fd);
+	log->fd = -1;
+}
+
+static int roll(struct rt_log *log, uint64_t batch_size, struct rt_fault *fault)
+{
+	uint64_t size = rt_max(log->config.segment_size, RT_LOG_START + batch_size);
+	int fd = -1;
+	int r;
+
+	/* What is in the old one has to be on disk before the new one says it is. */
+	if (log->fd >= 0 && log->unsynced) {
+		r = rt_log_sync(log, fault);
+		if (r < 0)
+			return r;
+	}
+	r = make_segment(log, size, &fd);
+	if (r < 0)
+		return fail(log, fault, "begin a segment", r);
+	finish_segment(log);
+	log->fd = fd;
+	log->segment_first = log->next;
+	log->segment_end = size;
+	log->offset = RT_LOG_START;
+	log->n_bytes += RT_LOG_START;
+	if (!log->oldest)
+		log->oldest = log->next;
+	open_index(log);
+	return 0;
+}
+
+/*
+ * ---- Appending ----
+ */
+
+int rt_log_place(struct rt_log *log, uint64_t size, struct rt_fault *fault, int *ret_fd,
+		 uint64_t *ret_offset)
+{
+	if (log->failed) {
+		rt_fault_set(
+			fault,
+			"feed '%s': its log in %s failed to sync and accepts nothing "
+			"more; check the disk and restart",
+			log->name, log->what);
+		return -EIO;
+	}
+	if (log->fd < 0 || log->offset + size > log->segment_end) {
+		int r = roll(log, size, fault);
+
+		if (r < 0)
+			return r;
+	}
+	*ret_fd = log->fd;
+	*ret_offset = log->offset;
+	return 0;
+}
+
+static void note_index(struct rt_log *log, const struct rt_batch *batch)
+{
+	struct rt_log_index entry = {
+		.seq = batch->first_seq,
+		.offset = log->offset,
+	};
+
+	if (log->idx_fd < 0 || log->offset - log->indexed_at < RT_LOG_INDEX_EVERY)
+		return;
+	memcpy(&entry.time_ns, batch->data + sizeof(struct rt_log_batch), 8);
+	/* A hint: without it a seek takes longer. */
+	if (write(log->idx_fd, &entry, sizeof(entry)) == (ssize_t)sizeof(entry))
+		log->indexed_at = log->offset;
+}
+
+void rt_log_wrote(struct rt_log *log, const struct rt_batch *batch)
+{
+	note_index(log, batch);
+	log->offset += batch->len;
+	log->n_bytes += batch->len;
+	log->next += batch->n_events;
+	if (log->config.mode == RT_LOG_DISK)
+		log->synced = log->next - 1;
+	else
+		log->unsynced = log->config.mode == RT_LOG_OS;
+}
+
+int rt_log_append(struct rt_log *log, struct rt_batch *batch, struct rt_fault *fault)
+{
+	uint64_t offset;
+	int fd;
+	int r = rt_log_place(log, batch->len, fault, &fd, &offset);
+
+	if (r < 0)
+		return r;
+	rt_batch_seal(batch, log->salt, log->synced);
+	r = write_all(log, fd, batch->data, batch->len, offset);
+	if (r < 0)
+		return fail(log, fault, "write", r);
+	if (log->config.mode == RT_LOG_DISK && io_of(log)->fdatasync(fd) < 0) {
+		r = -errno;
+		log->failed = true;
+		return fail(log, fault, "sync", r);
+	}
+	rt_log_wrote(log, batch);
+	return 0;
+}
+
+int rt_log_sync(struct rt_log *log, struct rt_fault *fault)
+{
+	uint64_t last = log->next - 1;
+
+	if (!log->unsynced || log->fd < 0)
+		return 0;
+	if (io_of(log)->fdatasync(log->fd) < 0) {
+		int r = -errno;
+
+		/* The kernel may have dropped the pages: another try would lie. */
+		log->failed = true;
+		return fail(log, fault, "sync", r);
+	}
+	log->synced = last;
+	log->unsynced = false;
+	return 0;
+}
+
+/*
+ * ---- Cutting ----
+ */
+
+static void remove_segment(struct rt_log *log, uint64_t first_seq)
+{
+	struct stat st;
+	char name[32];
+
+	rt_segment_name(first_seq, ".log", name);
+	if (fstatat(log->dir_fd, name, &st, AT_SYMLINK_NOFOLLOW) == 0)
+		log->n_bytes -= rt_min(log->n_bytes, (uint64_t)st.st_size);
+	(void)unlinkat(log->dir_fd, name, 0); /* a reader that has it open goes on */
+	rt_segment_name(first_seq, ".idx", name);
+	(void)unlinkat(log->dir_fd, name, 0);
+}
+
+int rt_log_drop_below(struct rt_log *log, uint64_t seq)
+{
+	AUTO(rt_segments_fini) struct rt_segments segments = { 0 };
+	int n = 0;
+	int r = rt_segments_list(log->dir_fd, &segments);
+
+	if (r < 0)
+		return r;
+	for (size_t i = 0; i + 1 < segments.n && segments.first_seqs[i + 1] <= seq;
+	     i++) {
+		remove_segment(log, segments.first_seqs[i]);
+		log->oldest = segments.first_seqs[i + 1];
+		n++;
+	}
+	return n;
+}
+
+/* When the segment after @first_seq began, so when this one ended. */
+static uint64_t begun_ns(const struct rt_log *log, uint64_t first_seq)
+{
+	struct rt_log_header header;
+	int fd;
+
+	if (rt_segment_open(log->dir_fd, first_seq, log->what, NULL, &header, &fd) < 0)
+		return UINT64_MAX;
+	(void)close(fd);
+	return header.created_ns;
+}
+
+int rt_log_retain(struct rt_log *log, uint64_t max_bytes, uint64_t max_age_ns,
+		  uint64_t keep_from)
+{
+	AUTO(rt_segments_fini) struct rt_segments segments = { 0 };
+	uint64_t now = rt_now_ns(CLOCK_REALTIME);
+	int n = 0;
+	int r = rt_segments_list(log->dir_fd, &segments);
+
+	if (r < 0)
+		return r;
+	for (size_t i = 0;
+	     i + 1 < segments.n && segments.first_seqs[i + 1] <= keep_from; i++) {
+		uint64_t ended = max_age_ns ? begun_ns(log, segments.first_seqs[i + 1])
+					    : UINT64_MAX;
+		bool too_old = max_age_ns && ended < now && now - ended > max_age_ns;
+		bool too_many = max_bytes && log->n_bytes > max_bytes;
+
+		if (!too_old && !too_many)
+			break;
+		remove_segment(log, segments.first_seqs[i]);
+		log->oldest = segments.first_seqs[i + 1];
+		n++;
+	}
+	return n;
+}
+
+int rt_log_restart(struct rt_log *log, uint64_t first_seq, struct rt_fault *fault)
+{
+	AUTO(rt_segments_fini) struct rt_segments segments = { 0 };
+	int r = rt_segments_list(log->dir_fd, &segments);
+
+	if (r < 0)
+		return fail(log, fault, "list segments", r);
+	finish_segment(log);
+	for (size_t i = 0; i < segments.n; i++)
+		remove_segment(log, segments.first_seqs[i]);
+	log->next = first_seq;
+	log->oldest = 0;
+	log->n_bytes = 0;
+	log->unsynced = false;
+	log->synced = first_seq - 1;
+	return roll(log, 0, fault);
+}
+
+int rt_log_new_epoch(struct rt_log *log, uint64_t epoch, struct rt_fault *fault)
+{
+	AUTO_FREE struct rt_epoch *epochs = NULL;
+	size_t n = 0;
+	int r = rt_epochs_read(log->dir_fd, &epochs, &n);
+
+	if (r < 0)
+		return fail(log, fault, "read the epochs", r);
+	/* Epochs of which nothing is left name nothing any more. */
+	while (n && epochs[n - 1].first_seq >= log->next)
+		n--;
+	if (n == RT_EPOCHS_MAX) {
+		memmove(epochs, epochs + 1, (n - 1) * sizeof(*epochs));
+		n--;
+	}
+	if (!epochs)
+		epochs = calloc(1, sizeof(*epochs));
+	if (!epochs)
+		return -ENOMEM;
+	epochs[n++] = (struct rt_epoch){ epoch, log->next };
+	r = rt_epochs_write(log->dir_fd, epochs, n);
+	if (r < 0)
+		return fail(log, fault, "write the epochs", r);
+	log->epoch = epoch;
+	log->epoch_first = log->next;
+	return 0;
+}
+
+int rt_log_same_history(int dir_fd, uint64_t epoch, uint64_t seq, uint64_t current)
+{
+	AUTO_FREE struct rt_epoch *epochs = NULL;
+	size_t n = 0, at = 0;
+	int r;
+
+	if (epoch == current)
+		return 0;
+	r = rt_epochs_read(dir_fd, &epochs, &n);
+	if (r < 0)
+		return r;
+	while (at < n && epochs[at].epoch != epoch)
+		at++;
+	/* What came before the next epoch began is common to both. */
+	return at + 1 < n && seq < epochs[at + 1].first_seq ? 0 : RT_E_EPOCH;
+}
+
+/*
+ * ---- Leaving ----
+ */
+
+void rt_log_drop(struct rt_log *log)
+{
+	if (!log->what)
+		return;
+	rt_close_fd(&log->fd);
+	rt_close_fd(&log->idx_fd);
+	(void)close(log->dir_fd);
+	free(log->what);
+	*log = (struct rt_log){ .fd = -1, .idx_fd = -1, .dir_fd = -1 };
+}
+
+int rt_log_close(struct rt_log *log, struct rt_fault *fault)
+{
+	int r = 0;
+
+	if (!log->what)
+		return 0;
+	if (!log->failed) {
+		r = rt_log_sync(log, fault);
+		if (!r)
+			r = rt_state_write(log->dir_fd, "clean");
+	}
+	rt_log_drop(log);
+	return r;
+}

@@ -1,0 +1,150 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * log.h - the log from its writer's side: open and recover, append, cut, close
+ *
+ * One writer at a time; whoever holds the lock of the feed.  What a crash leaves at
+ * each point of an append:
+ *
+ *	while a batch is written	bytes that are no valid batch: cut by the next
+ *	written, not yet in the ring	a valid batch: it becomes part of the history
+ *	segment made, nothing in it	an empty segment: used
+ *	segment made, header torn	no valid header and it is the last: removed
+ *
+ * Batches are made by the caller (batch.h).  The caller may write them by itself,
+ * asynchronously: rt_log_place() says where, rt_log_wrote() that it is done.
+ */
+#ifndef RINGTAIL_STORE_LOG_H
+#define RINGTAIL_STORE_LOG_H
+
+#include "store/batch.h"
+
+/* When a write counts as done. */
+enum rt_log_mode {
+	RT_LOG_MEMORY = 1, /* the folder is on tmpfs beside the ring */
+	RT_LOG_OS = 2,     /* in the page cache; synced by rt_log_sync() now and then */
+	RT_LOG_DISK = 3,   /* synced before it is visible */
+};
+
+/* System calls that a test may want to fail.  Each as its namesake. */
+struct rt_log_io {
+	ssize_t (*pwrite)(int fd, const void *buf, size_t len, off_t at);
+	int (*fdatasync)(int fd);
+	int (*fallocate)(int fd, int mode, off_t at, off_t len);
+};
+
+#define RT_LOG_SEGMENT_MIN (UINT64_C(64) << 10)
+#define RT_LOG_SEGMENT_MAX (UINT64_C(1) << 32)
+#define RT_LOG_INDEX_EVERY (UINT64_C(64) << 10) /* bytes between two index entries */
+
+struct rt_log_config {
+	const char *name;      /* of the feed */
+	uint32_t mode;         /* enum rt_log_mode */
+	uint64_t segment_size; /* bytes */
+	mode_t file_mode;      /* of its files; the folder is searchable for all */
+	uid_t uid;             /* owner; (uid_t)-1: as created */
+	gid_t gid;
+	uint64_t first_seq;         /* where a log begins that is not there yet */
+	uint64_t epoch;             /* of a log that is not there yet; 0: random */
+	const struct rt_log_io *io; /* NULL: the real ones */
+};
+
+/* What recovery found. */
+struct rt_log_report {
+	uint64_t cut_bytes; /* of an unfinished write at the end */
+	uint64_t n_events;
+	bool new_epoch; /* unclean stop in another boot, with events that were lost
+			   maybe */
+	bool created;
+};
+
+struct rt_log {
+	struct rt_log_config config;
+	char name[RT_NAME_MAX + 8];
+	char *what; /* path of the folder, for texts */
+	int dir_fd;
+	int fd;     /* of the newest segment */
+	int idx_fd; /* of its index; -1: none, which only costs time */
+	uint64_t salt;
+	uint64_t segment_first; /* first seq of it */
+	uint64_t segment_end;   /* its size, allocated */
+	uint64_t offset;        /* where the next batch goes */
+	uint64_t indexed_at;    /* offset of the newest index entry */
+	uint64_t next;          /* seq of the next event */
+	uint64_t oldest;        /* first seq of the oldest segment */
+	uint64_t epoch;
+	uint64_t epoch_first; /* seq at which it began */
+	uint64_t last_ns;     /* time of the newest event */
+	uint64_t n_bytes;     /* in all segments, as far as used */
+	uint64_t synced;      /* seq up to which everything is known to be on disk */
+	bool failed;          /* a sync failed: nothing more is accepted */
+	bool unsynced;
+};
+
+/*
+ * Opens the log in folder @path, made if needed, and recovers it.  @visit is called
+ * for each event in order; it returns a negative errno to stop.  RT_E_CORRUPT with
+ * file, offset, what was expected and what can be done.
+ */
+int rt_log_open(const char *path, const struct rt_log_config *config,
+		int (*visit)(void *arg, const struct rt_item *item), void *arg,
+		struct rt_fault *fault, struct rt_log_report *report,
+		struct rt_log *ret);
+
+/* Syncs, notes that the stop was clean, closes.  For a crash: rt_log_drop(). */
+int rt_log_close(struct rt_log *log, struct rt_fault *fault);
+void rt_log_drop(struct rt_log *log);
+
+/*
+ * Where a sealed batch of @size bytes goes; makes a new segment if this one is full.
+ * -ENOSPC and others, with a text; nothing is changed then.
+ */
+int rt_log_place(struct rt_log *log, uint64_t size, struct rt_fault *fault, int *ret_fd,
+		 uint64_t *ret_offset);
+
+/* The batch is there (and synced, if the mode says so). */
+void rt_log_wrote(struct rt_log *log, const struct rt_batch *batch);
+
+/* Seal, place, write, sync if the mode says so, and count: all of an append. */
+int rt_log_append(struct rt_log *log, struct rt_batch *batch, struct rt_fault *fault);
+
+/* For RT_LOG_OS.  A failed sync is final: see `failed`. */
+int rt_log_sync(struct rt_log *log, struct rt_fault *fault);
+
+/* Forgets everything and begins again at @first_seq, in the same epoch. */
+int rt_log_restart(struct rt_log *log, uint64_t first_seq, struct rt_fault *fault);
+
+/*
+ * Removes segments wholly below @seq; never the newest.  Returns how many went.
+ */
+int rt_log_drop_below(struct rt_log *log, uint64_t seq);
+
+/*
+ * Applies the limits: total bytes (0: none) and age (0: none), never beyond @keep_from,
+ * the oldest seq that must stay.  Returns how many segments went.
+ */
+int rt_log_retain(struct rt_log *log, uint64_t max_bytes, uint64_t max_age_ns,
+		  uint64_t keep_from);
+
+/* Begins a new epoch with the next event; the list of epochs is on disk first. */
+int rt_log_new_epoch(struct rt_log *log, uint64_t epoch, struct rt_fault *fault);
+
+/*
+ * Checks everything without changing anything; counts into @report.  RT_E_CORRUPT with
+ * the first damage.
+ */
+int rt_log_verify(const char *path, struct rt_fault *fault,
+		  struct rt_log_report *report);
+
+/*
+ * Drops everything after @seq (the last event of a transaction); the rest stays.  The
+ * next open begins a new epoch.  For a log that nobody writes.
+ */
+int rt_log_repair(const char *path, uint64_t seq, struct rt_fault *fault);
+
+/*
+ * The epochs of a log: is what @epoch called @seq still what the log has there?
+ * 0 yes; RT_E_EPOCH no; negative errno.
+ */
+int rt_log_same_history(int dir_fd, uint64_t epoch, uint64_t seq, uint64_t current);
+
+#endif

@@ -1,0 +1,137 @@
+/* SPDX-License-Identifier: MIT */
+#include "store/state.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+
+#include "shm/segment.h"
+
+#define BOOT_ID      "/proc/sys/kernel/random/boot_id"
+#define BOOT_ID_SIZE 37
+
+static void close_file(FILE **file)
+{
+	if (*file)
+		(void)fclose(*file);
+}
+
+/* *@ret is NULL when there is no such file. */
+static int open_text(int dir_fd, const char *name, FILE **ret)
+{
+	AUTO_CLOSE int fd = openat(dir_fd, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+
+	*ret = NULL;
+	if (fd < 0)
+		return errno == ENOENT ? 0 : -errno;
+	*ret = fdopen(fd, "r");
+	if (!*ret)
+		return -errno;
+	(void)rt_take_fd(&fd);
+	return 0;
+}
+
+/* All of it, synced, under its name or not at all. */
+static int replace_text(int dir_fd, const char *name, const char *text, size_t len)
+{
+	char tmp[64];
+
+	(void)snprintf(tmp, sizeof(tmp), ".%s.new", name);
+
+	AUTO_CLOSE int fd =
+		openat(dir_fd, tmp,
+		       O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0644);
+	ssize_t n;
+
+	if (fd < 0)
+		return -errno;
+	n = write(fd, text, len);
+	if (n < 0)
+		return -errno;
+	if ((size_t)n != len)
+		return -ENOSPC;
+	if (fsync(fd) < 0 || renameat(dir_fd, tmp, dir_fd, name) < 0 ||
+	    fsync(dir_fd) < 0)
+		return -errno;
+	return 0;
+}
+
+int rt_epochs_read(int dir_fd, struct rt_epoch **ret, size_t *ret_n)
+{
+	AUTO_FREE struct rt_epoch *epochs = NULL;
+	AUTO(close_file) FILE *file = NULL;
+	uint64_t epoch, first;
+	size_t n = 0;
+	int r = open_text(dir_fd, "epochs", &file);
+
+	if (r < 0)
+		return r;
+	epochs = calloc(RT_EPOCHS_MAX, sizeof(*epochs));
+	if (!epochs)
+		return -ENOMEM;
+	while (file && n < RT_EPOCHS_MAX &&
+	       (r = fscanf(file, "%16" SCNx64 " %" SCNu64, &epoch, &first)) == 2) {
+		if (!epoch || (n && first < epochs[n - 1].first_seq))
+			return RT_E_CORRUPT;
+		epochs[n++] = (struct rt_epoch){ epoch, first };
+	}
+	if (file && n < RT_EPOCHS_MAX && r != EOF)
+		return RT_E_CORRUPT;
+	*ret = rt_take_ptr(&epochs);
+	*ret_n = n;
+	return 0;
+}
+
+int rt_epochs_write(int dir_fd, const struct rt_epoch *epochs, size_t n)
+{
+	AUTO_FREE char *text = malloc(n * 40 + 1);
+	size_t len = 0;
+
+	if (!text)
+		return -ENOMEM;
+	for (size_t i = 0; i < n; i++)
+		len += (size_t)sprintf(text + len, "%016" PRIx64 " %" PRIu64 "\n",
+				       epochs[i].epoch, epochs[i].first_seq);
+	return replace_text(dir_fd, "epochs", text, len);
+}
+
+static void boot_id(char ret[BOOT_ID_SIZE])
+{
+	AUTO(close_file) FILE *file = fopen(BOOT_ID, "re");
+
+	if (!file || fscanf(file, "%36s", ret) != 1)
+		(void)strcpy(ret, "unknown");
+}
+
+int rt_state_read(int dir_fd, enum rt_stop *ret)
+{
+	char word[16] = "", boot[BOOT_ID_SIZE] = "", now[BOOT_ID_SIZE];
+	AUTO(close_file) FILE *file = NULL;
+	int r = open_text(dir_fd, "state", &file);
+
+	if (r < 0)
+		return r;
+	*ret = RT_STOP_NONE;
+	if (!file)
+		return 0;
+	if (fscanf(file, "%15s %36s", word, boot) != 2)
+		return RT_E_CORRUPT;
+	boot_id(now);
+	if (strcmp(word, "clean") == 0)
+		*ret = RT_STOP_CLEAN;
+	else if (strcmp(word, "cut") == 0)
+		*ret = RT_STOP_CUT;
+	else
+		*ret = strcmp(boot, now) == 0 ? RT_STOP_CRASH : RT_STOP_BOOT;
+	return 0;
+}
+
+int rt_state_write(int dir_fd, const char *word)
+{
+	char boot[BOOT_ID_SIZE], text[64];
+	int n;
+
+	boot_id(boot);
+	n = snprintf(text, sizeof(text), "%s %s\n", word, boot);
+	return replace_text(dir_fd, "state", text, (size_t)n);
+}

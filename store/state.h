@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * state.h - the two small text files of a log: epochs and state
+ *
+ *	epochs	a line for each epoch, oldest first: epoch in hexadecimal, the seq at
+ *		which it began in decimal
+ *	state	"clean" or "open" or "cut", and the boot it was written in
+ *
+ * Both are replaced as a whole by rename.
+ */
+#ifndef RINGTAIL_STORE_STATE_H
+#define RINGTAIL_STORE_STATE_H
+
+#include "shm/base.h"
+
+struct rt_epoch {
+	uint64_t epoch;
+	uint64_t first_seq;
+};
+
+#define RT_EPOCHS_MAX 4096u
+
+/* *@ret is malloc()ed, oldest first; 0 of them when there is no file. */
+int rt_epochs_read(int dir_fd, struct rt_epoch **ret, size_t *ret_n);
+int rt_epochs_write(int dir_fd, const struct rt_epoch *epochs, size_t n);
+
+enum rt_stop {
+	RT_STOP_NONE = 0,  /* no file: a new log */
+	RT_STOP_CLEAN = 1, /* closed properly */
+	RT_STOP_CRASH = 2, /* of the writer, in this boot */
+	RT_STOP_BOOT = 3,  /* of the machine: in another boot, not closed */
+	RT_STOP_CUT = 4,   /* history was cut by repair */
+};
+
+/* How the log was left. */
+int rt_state_read(int dir_fd, enum rt_stop *ret);
+
+/* @word: "open", "clean" or "cut". */
+int rt_state_write(int dir_fd, const char *word);
+
+#endif
