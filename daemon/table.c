@@ -4,8 +4,9 @@
 #include <errno.h>
 #include <xxhash.h>
 
-#define N_FIRST 64u /* buckets of a new table */
-#define N_STEP  16u /* old buckets that move with each change */
+#define N_FIRST  64u  /* buckets of a new table */
+#define N_STEP   16u  /* old buckets that move with each change */
+#define N_SPARSE 128u /* likewise when it shrinks: nearly all of them are empty */
 
 int rt_table_init(struct rt_table *table, uint64_t seed)
 {
@@ -133,7 +134,9 @@ static void tend(struct rt_table *table)
 	struct rt_entry **buckets;
 
 	if (table->old) {
-		for (unsigned i = 0; i < N_STEP && table->moved < table->n_old; i++)
+		unsigned step = table->n_old > n ? N_SPARSE : N_STEP;
+
+		for (unsigned i = 0; i < step && table->moved < table->n_old; i++)
 			move_bucket(table);
 		if (table->moved == table->n_old) {
 			free(table->old);

@@ -1,0 +1,209 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * test_table.c - daemon/table.c
+ */
+#include "tests/support/t.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "daemon/table.h"
+
+static int setup(void **state)
+{
+	static struct rt_table table;
+
+	*state = &table;
+	return rt_table_init(&table, 42);
+}
+
+static int teardown(void **state)
+{
+	rt_table_fini(*state);
+	return 0;
+}
+
+static struct rt_entry *find(const struct rt_table *table, const char *key)
+{
+	return rt_table_find(table, rt_table_hash(table, key, strlen(key)), key,
+			     strlen(key));
+}
+
+static void put(struct rt_table *table, const char *key, const char *value)
+{
+	struct rt_entry *entry = rt_entry_new(rt_table_hash(table, key, strlen(key)),
+					      key, strlen(key), value, strlen(value));
+
+	assert_non_null(entry);
+	free(rt_table_insert(table, entry));
+}
+
+static void put_number(struct rt_table *table, unsigned n)
+{
+	char key[16];
+
+	(void)snprintf(key, sizeof(key), "key%u", n);
+	put(table, key, key + 3);
+}
+
+static struct rt_entry *find_number(const struct rt_table *table, unsigned n)
+{
+	char key[16];
+
+	(void)snprintf(key, sizeof(key), "key%u", n);
+	return find(table, key);
+}
+
+static void remove_number(struct rt_table *table, unsigned n)
+{
+	struct rt_entry *entry = find_number(table, n);
+
+	assert_non_null(entry);
+	rt_table_remove(table, entry);
+	free(entry);
+}
+
+static void what_is_put_in_is_found(void **state)
+{
+	struct rt_table *table = *state;
+	const struct rt_entry *entry;
+
+	put(table, "a", "one");
+	put(table, "b", "");
+
+	entry = find(table, "a");
+	assert_int_equal(entry->value_len, 3);
+	assert_memory_equal(rt_entry_value(entry), "one", 3);
+	assert_int_equal(find(table, "b")->value_len, 0);
+	assert_null(find(table, "c"));
+	assert_null(find(table, ""));
+	assert_int_equal(table->n, 2);
+	assert_int_equal(table->n_bytes, 5);
+}
+
+static void an_entry_takes_the_place_of_another(void **state)
+{
+	struct rt_table *table = *state;
+	struct rt_entry *entry, *was;
+
+	put(table, "a", "one");
+	entry = rt_entry_new(rt_table_hash(table, "a", 1), "a", 1, "three", 5);
+	was = rt_table_insert(table, entry);
+	assert_memory_equal(rt_entry_value(was), "one", 3);
+	free(was);
+	assert_ptr_equal(find(table, "a"), entry);
+	assert_int_equal(table->n, 1);
+	assert_int_equal(table->n_bytes, 6);
+	rt_table_set(table, entry, "12", 2);
+	assert_int_equal(table->n_bytes, 3);
+	assert_true(rt_entry_takes(entry, 5));
+	assert_false(rt_entry_takes(entry, 6));
+}
+
+static void it_grows_and_shrinks_with_its_entries(void **state)
+{
+	struct rt_table *table = *state;
+	const unsigned n = 50000;
+
+	for (unsigned i = 0; i < n; i++) {
+		put_number(table, i);
+		assert_non_null(find_number(table, i / 2));
+	}
+	assert_int_equal(table->n, n);
+	assert_true(table->n_buckets >= n);
+	for (unsigned i = 0; i < n; i++)
+		assert_non_null(find_number(table, i));
+	for (unsigned i = 0; i < n; i++) {
+		remove_number(table, i);
+		assert_null(find_number(table, i));
+		if (i + 1 < n)
+			assert_non_null(find_number(table, n - 1));
+	}
+	assert_int_equal(table->n, 0);
+	assert_int_equal(table->n_bytes, 0);
+	assert_true(table->n_buckets < 1000);
+}
+
+struct seen {
+	uint8_t *times;
+	unsigned n;
+};
+
+static void see(void *ctx, const struct rt_entry *entry)
+{
+	struct seen *seen = ctx;
+	char text[16] = "";
+	unsigned number;
+
+	memcpy(text, entry->bytes + 3, entry->key_len - 3);
+	number = (unsigned)strtoul(text, NULL, 10);
+	assert_true(number < seen->n);
+	if (seen->times[number] < 255)
+		seen->times[number]++;
+}
+
+static void a_walk_sees_each_entry_once_when_nothing_changes(void **state)
+{
+	struct rt_table *table = *state;
+	struct seen seen = { calloc(1000, 1), 1000 };
+	uint64_t cursor = 0;
+
+	for (unsigned i = 0; i < 1000; i++)
+		put_number(table, i);
+	while (table->old) { /* moves with each change: until it is at rest */
+		put_number(table, 0);
+	}
+	do {
+		cursor = rt_table_walk(table, cursor, see, &seen);
+	} while (cursor);
+	for (unsigned i = 0; i < 1000; i++)
+		assert_int_equal(seen.times[i], 1);
+	free(seen.times);
+}
+
+/* Entries 0 .. 999 stay; thousands of others come and go with each step. */
+static void a_walk_misses_nothing_that_stays(void **state)
+{
+	struct rt_table *table = *state;
+	const unsigned stay = 1000, most = 60000;
+	struct t_random random = { 7 };
+
+	for (unsigned round = 0; round < 20; round++) {
+		struct seen seen = { calloc(most, 1), most };
+		unsigned high = stay;
+		uint64_t cursor = 0;
+
+		for (unsigned i = 0; i < stay; i++)
+			put_number(table, i);
+		do {
+			unsigned to =
+				stay + (unsigned)t_random_below(
+					       &random, round % 2 ? most - stay : 500);
+
+			for (unsigned i = 0; i < 300 && high < to; i++)
+				put_number(table, high++);
+			for (unsigned i = 0; i < 300 && high > to; i++)
+				remove_number(table, --high);
+			cursor = rt_table_walk(table, cursor, see, &seen);
+		} while (cursor);
+		for (unsigned i = 0; i < stay; i++)
+			assert_true(seen.times[i] >= 1);
+		while (high > stay)
+			remove_number(table, --high);
+		free(seen.times);
+	}
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		T(what_is_put_in_is_found),
+		T(an_entry_takes_the_place_of_another),
+		T(it_grows_and_shrinks_with_its_entries),
+		T(a_walk_sees_each_entry_once_when_nothing_changes),
+		T(a_walk_misses_nothing_that_stays),
+	};
+
+	return cmocka_run_group_tests_name("table", tests, NULL, NULL);
+}
