@@ -2,6 +2,7 @@
 #include "shm/keeper.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <linux/futex.h>
 #include <pthread.h>
@@ -33,6 +34,7 @@ static_assert(sizeof(struct entry_page) == RT_PAGE, "an entry page is a page");
 struct rt_keeper_slot {
 	struct entry_page *pages; /* and the hot page behind it */
 	struct rt_hot *hot;
+	int fds[2]; /* with the writer's locks */
 	uint64_t beat_every_ns;
 	uint64_t beaten_ns;
 	struct rt_keeper_slot *next;
@@ -229,8 +231,48 @@ static void unlink_slot(struct rt_keeper_slot *slot)
 	}
 }
 
+/*
+ * ---- fork() ----
+ */
+
+static void before_fork(void)
+{
+	(void)pthread_mutex_lock(&keeper.life_lock);
+	(void)pthread_mutex_lock(&keeper.lock);
+}
+
+static void after_fork(void)
+{
+	(void)pthread_mutex_unlock(&keeper.lock);
+	(void)pthread_mutex_unlock(&keeper.life_lock);
+}
+
+/* The numbers stay taken: the child's copies of the writers still name them. */
+static void after_fork_in_child(void)
+{
+	int nothing = open("/dev/null", O_RDONLY | O_CLOEXEC);
+
+	for (struct rt_keeper_slot *slot = keeper.slots; slot; slot = slot->next) {
+		for (size_t i = 0; i < RT_N(slot->fds); i++) {
+			if (nothing < 0 || dup3(nothing, slot->fds[i], O_CLOEXEC) < 0)
+				(void)close(slot->fds[i]);
+		}
+	}
+	if (nothing >= 0)
+		(void)close(nothing);
+	keeper.slots = NULL;
+	after_fork();
+}
+
+static void mind_forks(void)
+{
+	/* Fails only for want of memory; then children are not cared for. */
+	(void)pthread_atfork(before_fork, after_fork, after_fork_in_child);
+}
+
 int rt_keeper_add(const struct rt_keeping *keeping, struct rt_keeper_slot **ret)
 {
+	static pthread_once_t minded = PTHREAD_ONCE_INIT;
 	AUTO_FREE struct rt_keeper_slot *slot = calloc(1, sizeof(*slot));
 	int r = 0;
 
@@ -240,7 +282,10 @@ int rt_keeper_add(const struct rt_keeping *keeping, struct rt_keeper_slot **ret)
 	if (!slot->pages)
 		return -ENOMEM;
 	slot->hot = keeping->hot;
+	slot->fds[0] = keeping->lock_fd;
+	slot->fds[1] = keeping->ring_fd;
 	slot->beat_every_ns = keeping->beat_every_ns;
+	(void)pthread_once(&minded, mind_forks);
 
 	(void)pthread_mutex_lock(&keeper.life_lock);
 	if (!keeper.slots)

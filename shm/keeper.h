@@ -6,7 +6,8 @@
  * `life` word of each ring, so that the kernel marks them within a moment of the
  * process's death; it wakes sleepers that a commit left to it; it sweeps; and it
  * beats for those writers that asked for it.  It starts with the first writer and
- * ends with the last.
+ * ends with the last.  A forked child begins without any of this, and lets go of the
+ * descriptors that hold locks, or a writer would outlive its process in its children.
  */
 #ifndef RINGTAIL_SHM_KEEPER_H
 #define RINGTAIL_SHM_KEEPER_H
@@ -18,6 +19,7 @@ struct rt_keeper_slot; /* one kept ring */
 
 struct rt_keeping {
 	int ring_fd;            /* to map the page of hot words a second time */
+	int lock_fd;            /* a forked child must hold neither of the two */
 	struct rt_hot *hot;     /* the writer's own mapping */
 	uint64_t beat_every_ns; /* 0: the writer beats by itself */
 	bool sweep;             /* wake unasked, a millisecond after commits */

@@ -555,6 +555,7 @@ static int start(struct rt_writer *w, unsigned flags, uint64_t beat_every_ns,
 	struct rt_hot *hot = w->hot;
 	struct rt_keeping keeping = {
 		.ring_fd = w->segment.fd,
+		.lock_fd = w->lock_fd,
 		.hot = hot,
 		.beat_every_ns = flags & RT_WRITER_SELF_BEAT ? 0 : beat_every_ns,
 		.sweep = w->sweep,

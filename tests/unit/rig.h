@@ -15,6 +15,7 @@
 
 #include <fcntl.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -286,6 +287,75 @@ __attribute__((unused)) static struct ringtail_stats rig_stats(struct ringtail *
 	assert_int_equal(stats.delivered + stats.filtered + stats.lost,
 			 stats.position - stats.start);
 	return stats;
+}
+
+/*
+ * A writer in a process of its own, which can be killed and stopped.
+ */
+struct rig_child {
+	struct rig *rig;
+	int pid;
+	int commands[2], answers[2];
+};
+
+__attribute__((unused)) static int rig_child_run(void *arg)
+{
+	struct rig_child *child = arg;
+	struct rt_writer *w;
+	uint64_t beat = UINT64_C(20000000);
+	char command;
+	int r = rt_writer_open(child->rig->dir, &child->rig->config, 0, beat, NULL, &w);
+
+	(void)close(child->commands[1]);
+	(void)close(child->answers[0]);
+	if (write(child->answers[1], &r, sizeof(r)) != sizeof(r) || r < 0)
+		return 1;
+	while (read(child->commands[0], &command, 1) == 1) {
+		char value[32];
+
+		r = rt_writer_one(w, RT_OP_PUT, 0, "k", 1, value,
+				  rig_value(w->next, value));
+		if (write(child->answers[1], &r, sizeof(r)) != sizeof(r))
+			return 1;
+	}
+	rt_writer_close(w);
+	return 0;
+}
+
+__attribute__((unused)) static void rig_child_begin(struct rig *rig,
+						    struct rig_child *child)
+{
+	int answer = -1;
+
+	*child = (struct rig_child){ .rig = rig };
+	assert_int_equal(pipe2(child->commands, O_CLOEXEC), 0);
+	assert_int_equal(pipe2(child->answers, O_CLOEXEC), 0);
+	child->pid = t_spawn(rig_child_run, child);
+	(void)close(child->commands[0]);
+	(void)close(child->answers[1]);
+	assert_int_equal(read(child->answers[0], &answer, sizeof(answer)),
+			 sizeof(answer));
+	t_ok(answer);
+}
+
+__attribute__((unused)) static void rig_child_put(struct rig_child *child)
+{
+	int answer = -1;
+
+	assert_int_equal(write(child->commands[1], "p", 1), 1);
+	assert_int_equal(read(child->answers[0], &answer, sizeof(answer)),
+			 sizeof(answer));
+	t_ok(answer);
+}
+
+/* Kills it with @signal, or with 0 has it close the feed. */
+__attribute__((unused)) static void rig_child_end(struct rig_child *child, int signal)
+{
+	if (signal)
+		(void)kill(child->pid, signal);
+	(void)close(child->commands[1]);
+	assert_int_equal(t_join(child->pid), signal ? 1000 + signal : 0);
+	(void)close(child->answers[0]);
 }
 
 /* A thread that reads one event for ever and says how that ended. */
