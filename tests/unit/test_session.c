@@ -255,7 +255,7 @@ static void state_has_a_limit(void **state)
 	assert_string_equal(ask(lines), "+OK\r\n");
 	(void)snprintf(
 		lines, sizeof(lines),
-		"MULTI\r\nSET a 1\r\nSET b %.500s\r\nSET c %.500s\r\nSET d %.500s\r\n",
+		"MULTI\r\nSET a 1\r\nSET b %.600s\r\nSET c %.600s\r\nSET d %.600s\r\n",
 		long_text, long_text, long_text);
 	(void)ask(lines);
 	begins(ask("EXEC\r\n"), "-OOM");
