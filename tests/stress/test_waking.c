@@ -38,6 +38,7 @@ struct waits {
 	uint64_t longest_ns;
 	uint64_t sum_ns;
 	uint64_t n;
+	uint64_t sleeps;
 };
 
 struct game {
@@ -137,6 +138,12 @@ static int play(const struct game *g, const char *own, const char *other, bool b
 		if (!begins)
 			fine = fine && throw(writer, round, &random);
 	}
+	if (fine) {
+		struct ringtail_stats stats = { .size = sizeof(stats) };
+
+		(void)ringtail_get_stats(reader, &stats);
+		g->waits[begins].sleeps = stats.sleeps;
+	}
 	ringtail_close(reader);
 	ringtail_writer_close(writer);
 	return !fine;
@@ -175,10 +182,12 @@ static void ping_pong(struct game *g, int (*disturb)(void *arg))
 		(void)t_join(disturber);
 	}
 	for (unsigned i = 0; i < 2; i++) {
-		print_message("# %" PRIu64 " waits, %" PRIu64 " ns on average, %" PRIu64
-			      " ns at most\n",
-			      g->waits[i].n, g->waits[i].sum_ns / g->waits[i].n,
+		print_message("# %" PRIu64 " waits, %" PRIu64 " sleeps, %" PRIu64
+			      " ns on average, %" PRIu64 " ns at most\n",
+			      g->waits[i].n, g->waits[i].sleeps,
+			      g->waits[i].sum_ns / g->waits[i].n,
 			      g->waits[i].longest_ns);
+		assert_true(g->waits[i].sleeps > g->rounds / 10);
 		assert_true(g->waits[i].longest_ns < TOO_LONG_NS);
 	}
 	(void)munmap(g->waits, 2 * sizeof(struct waits));
