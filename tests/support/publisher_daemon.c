@@ -40,14 +40,15 @@ static void daemon_start(struct t_feed *feed)
 			 ring->wake_mode == RINGTAIL_WAKE_ALWAYS ? "always" : "bell");
 
 	assert_true(n > 0 && (size_t)n < sizeof(feed->spec));
-	if (feed->daemon.dir) {
-		t_daemon_restart(&feed->daemon);
-	} else {
-		t_dir_drop(feed->dir);
-		feed->dir = NULL;
-		t_daemon_start(&feed->daemon, "--feed", feed->spec, NULL);
-		feed->dir = feed->daemon.dir;
+	if (!feed->daemon.dir) {
+		/* In the folder that readers already may wait for. */
+		feed->daemon.dir = feed->dir;
+		feed->daemon.socket = strdup(t_path(feed->dir, "ringtail.sock"));
+		feed->daemon.log = strdup(t_path(feed->dir, "ringtaild.log"));
+		feed->daemon.args[0] = "--feed";
+		feed->daemon.args[1] = feed->spec;
 	}
+	t_daemon_restart(&feed->daemon);
 	feed->redis = t_daemon_connect(&feed->daemon);
 }
 
