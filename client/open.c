@@ -77,12 +77,27 @@ static void start_after(struct ringtail *r, uint64_t seq)
 	r->next = seq + 1;
 }
 
-/* What follows the start is gone: an error, or the gap that the first call tells. */
-static int start_compacted(struct ringtail *r, uint64_t seq, uint64_t oldest,
-			   uint64_t head)
+/*
+ * The ring no longer holds what follows @seq.  The log may; if not, it is an error or
+ * the gap that the first call tells, by policy.
+ */
+static int start_in_log(struct ringtail *r, uint64_t seq, uint64_t oldest,
+			uint64_t head)
 {
+	struct rt_fault *fault = rt_open_fault();
+	uint64_t in_log;
+	int e = rt_reader_enter_log(r, seq + 1, fault);
+
+	if (!e) {
+		start_after(r, seq);
+		return 0;
+	}
+	if (e != -ENOENT && e != RINGTAIL_E_COMPACTED)
+		return e;
+	if (rt_reader_oldest_in_log(r, &in_log) == 0)
+		oldest = rt_min(oldest, in_log);
 	if (r->on_gap == RINGTAIL_ON_GAP_ERROR) {
-		rt_fault_set(rt_open_fault(),
+		rt_fault_set(fault,
 			     "feed '%s': compacted: cannot go on after seq %" PRIu64
 			     ", the oldest held is %" PRIu64 " (newest %" PRIu64 ")",
 			     r->segment.geo.name, seq, oldest, head);
@@ -115,7 +130,7 @@ static int start_after_seq(struct ringtail *r, uint64_t seq, uint32_t flags)
 		return RINGTAIL_E_FUTURE;
 	}
 	if (seq < oldest - 1)
-		return start_compacted(r, seq, oldest, head);
+		return start_in_log(r, seq, oldest, head);
 	start_after(r, seq);
 	return 0;
 }
@@ -133,15 +148,43 @@ static int start_after_marker(struct ringtail *r, const struct ringtail_options 
 			o->marker);
 		return e;
 	}
-	if (epoch != r->segment.geo.epoch) {
+	e = rt_reader_same_history(r, epoch, seq);
+	if (e < 0 && e != RINGTAIL_E_EPOCH)
+		return e;
+	if (e < 0) {
 		rt_fault_set(rt_open_fault(),
 			     "feed '%s': other epoch: the marker (seq %" PRIu64
 			     ") is of epoch %016" PRIx64 ", the feed is in %016" PRIx64
 			     ": its history was begun anew",
 			     r->segment.geo.name, seq, epoch, r->segment.geo.epoch);
-		return RINGTAIL_E_EPOCH;
+		return e;
 	}
 	return start_after_seq(r, seq, o->flags);
+}
+
+/* The oldest there is, in the ring or in the log. */
+static int start_oldest(struct ringtail *r, uint64_t oldest, uint64_t head)
+{
+	uint64_t in_log;
+
+	if (rt_reader_oldest_in_log(r, &in_log) == 0 && in_log < oldest)
+		return start_in_log(r, in_log - 1, oldest, head);
+	start_after(r, oldest - 1);
+	return 0;
+}
+
+static int start_at_time(struct ringtail *r, uint64_t time_ns, uint64_t oldest,
+			 uint64_t head)
+{
+	uint64_t seq = rt_ring_at_time(&r->segment, time_ns);
+	uint64_t in_log;
+
+	/* If it is the oldest of the ring, the log may have an older one that is it. */
+	if (seq <= oldest && rt_reader_seek_log_time(r, time_ns, &in_log) == 0 &&
+	    in_log < seq)
+		return start_in_log(r, in_log - 1, oldest, head);
+	start_after(r, seq - 1);
+	return 0;
 }
 
 static int find_start(struct ringtail *r, const struct ringtail_options *o)
@@ -155,11 +198,9 @@ static int find_start(struct ringtail *r, const struct ringtail_options *o)
 	case RINGTAIL_START_MARKER:
 		return start_after_marker(r, o);
 	case RINGTAIL_START_TIME:
-		start_after(r, rt_ring_at_time(&r->segment, o->time_ns) - 1);
-		return 0;
+		return start_at_time(r, o->time_ns, oldest, head);
 	case RINGTAIL_START_OLDEST:
-		start_after(r, oldest - 1);
-		return 0;
+		return start_oldest(r, oldest, head);
 	default:
 		start_after(r, head);
 		return 0;
@@ -185,7 +226,8 @@ static int open_with(int fd, const char *path, const struct ringtail_options *o,
 	r = aligned_alloc(RT_LINE, rt_round_up(sizeof(*r), RT_LINE));
 	if (!r)
 		return -ENOMEM;
-	*r = (struct ringtail){ .segment = RT_SEGMENT_NONE };
+	*r = (struct ringtail){ .segment = RT_SEGMENT_NONE,
+				.log = { .dir_fd = -1, .fd = -1 } };
 	e = rt_filters_init(o->filters, o->n_filters, o->ops, fault, &r->filters);
 	if (e < 0)
 		return e;
@@ -311,6 +353,7 @@ void ringtail_close(struct ringtail *r)
 	rt_pollfd_close(r->pollfd);
 	if (r->bell)
 		rt_reader_drop_bell(r);
+	rt_log_reader_close(&r->log);
 	rt_segment_drop(&r->segment);
 	rt_filters_fini(&r->filters);
 	free(r->buffer.events);

@@ -85,7 +85,45 @@ static int restart_at(struct ringtail *r, uint64_t seq)
 	return RINGTAIL_NOTHING;
 }
 
-static int lapped(struct ringtail *r)
+/* Gone for good from @first on: by policy an error, or a gap up to @at. */
+static int gap(struct ringtail *r, uint64_t at, uint64_t oldest, uint32_t cause)
+{
+	struct ringtail_gap_info gap = {
+		.first = r->next,
+		.count = at - r->next,
+		.skipped = at - oldest,
+		.cause = cause,
+	};
+
+	if (r->on_gap == RINGTAIL_ON_GAP_SKIP) {
+		lose(r, &gap);
+		r->resumed_at = at;
+		return RINGTAIL_GAP;
+	}
+	r->gap = gap;
+	if (cause == RINGTAIL_CAUSE_COMPACTED)
+		return rt_reader_stop(r, RINGTAIL_E_COMPACTED);
+	return rt_reader_stop(r, RINGTAIL_E_LAPPED);
+}
+
+int rt_reader_compacted(struct ringtail *r)
+{
+	uint64_t oldest, head, in_log;
+
+	r->in_log = false;
+	rt_ring_bounds(&r->segment, &oldest, &head);
+	if (rt_reader_oldest_in_log(r, &in_log) == 0)
+		oldest = rt_min(oldest, in_log);
+	if (oldest <= r->next)
+		return RINGTAIL_NOTHING; /* it is in the ring after all */
+	rt_fault_set(&r->fault,
+		     "feed '%s': compacted: events %" PRIu64 " to %" PRIu64
+		     " are no longer held (oldest %" PRIu64 ", newest %" PRIu64 ")",
+		     r->segment.geo.name, r->next, oldest - 1, oldest, head);
+	return gap(r, oldest, oldest, RINGTAIL_CAUSE_COMPACTED);
+}
+
+static int lapped_without_log(struct ringtail *r)
 {
 	bool fresh = r->start_kind == RINGTAIL_START_OLDEST && !r->answered &&
 		     r->position == r->start;
@@ -96,26 +134,24 @@ static int lapped(struct ringtail *r)
 							: oldest;
 	if (fresh)
 		return restart_at(r, at);
+	rt_fault_set(&r->fault,
+		     "feed '%s': lapped: events %" PRIu64 " to %" PRIu64
+		     " were overwritten unread (oldest held %" PRIu64
+		     ", newest %" PRIu64 ")",
+		     r->segment.geo.name, r->next, oldest - 1, oldest, head);
+	return gap(r, at, oldest, RINGTAIL_CAUSE_LAPPED);
+}
 
-	struct ringtail_gap_info gap = {
-		.first = r->next,
-		.count = at - r->next,
-		.skipped = at - oldest,
-		.cause = RINGTAIL_CAUSE_LAPPED,
-	};
+/* RINGTAIL_NOTHING: it goes on in the log. */
+static int lapped(struct ringtail *r)
+{
+	int e = rt_reader_enter_log(r, r->next, &r->fault);
 
-	if (r->on_gap != RINGTAIL_ON_GAP_SKIP) {
-		r->gap = gap;
-		rt_fault_set(&r->fault,
-			     "feed '%s': lapped: events %" PRIu64 " to %" PRIu64
-			     " were overwritten unread (oldest held %" PRIu64
-			     ", newest %" PRIu64 ")",
-			     r->segment.geo.name, r->next, oldest - 1, oldest, head);
-		return rt_reader_stop(r, RINGTAIL_E_LAPPED);
-	}
-	lose(r, &gap);
-	r->resumed_at = at;
-	return RINGTAIL_GAP;
+	if (!e)
+		return RINGTAIL_NOTHING;
+	if (e == RINGTAIL_E_COMPACTED)
+		return rt_reader_compacted(r);
+	return e == -ENOENT ? lapped_without_log(r) : rt_reader_stop(r, e);
 }
 
 static int corrupt(struct ringtail *r, uint64_t seq)
@@ -153,6 +189,8 @@ static bool is_published(const struct ringtail *r, const struct rt_event *ev)
 
 static int grow_events(struct rt_buffer *buffer, size_t n)
 {
+	n = rt_max(n, buffer->cap * 2);
+
 	void *grown = realloc(buffer->events, n * sizeof(*buffer->events));
 
 	if (!grown)
@@ -279,34 +317,42 @@ RT_INLINE int fetch_one(struct ringtail *r, const struct rt_event *ev)
 	return RINGTAIL_NOTHING;
 }
 
+/* From the ring only; RINGTAIL_NOTHING with `next` moved or in_log set: go on. */
+static int fetch_from_ring(struct ringtail *r)
+{
+	struct rt_event ev;
+	enum rt_look look = rt_ring_look_at(&r->segment, r->next, &ev);
+
+	r->buffer.n = 0;
+	r->buffer.at = 0;
+	if (RT_UNLIKELY(look != RT_LOOK_EVENT))
+		return no_event(r, look, r->next);
+	if (RT_LIKELY(ev.txn_size == 1))
+		return fetch_one(r, &ev);
+	return fetch_txn(r, &ev);
+}
+
 int rt_reader_fetch(struct ringtail *r)
 {
 	/* So that events that are filtered faster than they come do not hold us here.
 	 */
 	uint64_t end = UINT64_MAX;
-	struct rt_event ev;
 
 	for (;;) {
-		enum rt_look look = rt_ring_look_at(&r->segment, r->next, &ev);
+		bool was_in_log = r->in_log;
 		uint64_t before = r->next;
-		int outcome;
+		int outcome = was_in_log ? rt_reader_fetch_log(r) : fetch_from_ring(r);
 
-		r->buffer.n = 0;
-		r->buffer.at = 0;
-		if (RT_UNLIKELY(look != RT_LOOK_EVENT))
-			outcome = no_event(r, look, r->next);
-		else if (RT_LIKELY(ev.txn_size == 1))
-			outcome = fetch_one(r, &ev);
-		else
-			outcome = fetch_txn(r, &ev);
 		if (RT_LIKELY(outcome == RINGTAIL_EVENT))
 			return outcome;
 		r->buffer.n = 0; /* described, but not to be believed */
-		if (outcome != RINGTAIL_NOTHING || r->next == before)
+		if (outcome != RINGTAIL_NOTHING)
 			return outcome;
+		if (r->next == before && r->in_log == was_in_log)
+			return RINGTAIL_NOTHING;
 		if (end == UINT64_MAX)
 			end = rt_load64(&r->segment.hot->head);
-		if (r->next > end)
+		if (r->next > end && !r->in_log)
 			return RINGTAIL_NOTHING;
 	}
 }
@@ -365,6 +411,14 @@ static void move_to(struct ringtail *r, const struct rt_segment *segment)
 	r->moves++;
 }
 
+/* Another epoch, but what this reader has read belongs to it as well? */
+static bool continues(struct ringtail *r, const struct rt_segment *segment)
+{
+	return rt_reader_has_log(r) &&
+	       rt_log_same_history(r->log.dir_fd, r->segment.geo.epoch, r->position,
+				   segment->geo.epoch) == 0;
+}
+
 static int follow_to(struct ringtail *r, int fd)
 {
 	AUTO(rt_segment_drop) struct rt_segment segment = RT_SEGMENT_NONE;
@@ -374,7 +428,7 @@ static int follow_to(struct ringtail *r, int fd)
 		return rt_reader_stop(r, e);
 	if (segment.geo.instance == r->segment.geo.instance)
 		return RINGTAIL_NOTHING;
-	if (segment.geo.epoch != r->segment.geo.epoch) {
+	if (segment.geo.epoch != r->segment.geo.epoch && !continues(r, &segment)) {
 		rt_fault_set(&r->fault,
 			     "feed '%s': a new history was begun (epoch %016" PRIx64
 			     ", was %016" PRIx64 "); what came after seq %" PRIu64

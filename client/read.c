@@ -39,9 +39,35 @@ static int try_fetch(struct ringtail *r, void *unused)
 	return rt_reader_fetch(r);
 }
 
+/* One of the buffered events leaves. */
+RT_INLINE void hand_out(struct ringtail *r, struct ringtail_event *event)
+{
+	struct rt_buffer *buffer = &r->buffer;
+
+	*event = buffer->events[buffer->at++];
+	rt_reader_delivered(r, event->seq);
+	if (buffer->at == buffer->n) {
+		event->flags |= RINGTAIL_LAST;
+		rt_reader_txn_end(r, buffer->last);
+	}
+}
+
+/* An event where it lies; or from the log, where it is a copy already. */
+static int lend(struct ringtail *r, struct ringtail_event *event)
+{
+	int outcome = r->in_log ? RINGTAIL_NOTHING : rt_reader_lend(r, event);
+
+	if (outcome != RINGTAIL_NOTHING || !r->in_log)
+		return outcome;
+	outcome = rt_reader_fetch(r);
+	if (outcome == RINGTAIL_EVENT)
+		hand_out(r, event);
+	return outcome;
+}
+
 static int try_lend(struct ringtail *r, void *event)
 {
-	return rt_reader_lend(r, event);
+	return lend(r, event);
 }
 
 /* From nothing at hand to an outcome, waiting if need be. */
@@ -88,19 +114,6 @@ RT_INLINE int get(struct ringtail *r, int64_t timeout_ns)
 	return get_slowly(r, try_fetch, NULL, timeout_ns);
 }
 
-/* One of the buffered events leaves. */
-RT_INLINE void hand_out(struct ringtail *r, struct ringtail_event *event)
-{
-	struct rt_buffer *buffer = &r->buffer;
-
-	*event = buffer->events[buffer->at++];
-	rt_reader_delivered(r, event->seq);
-	if (buffer->at == buffer->n) {
-		event->flags |= RINGTAIL_LAST;
-		rt_reader_txn_end(r, buffer->last);
-	}
-}
-
 /*
  * The usual case without a detour by the buffer: the next event is there, matches,
  * and is a transaction of its own.  False if anything is not as usual.
@@ -112,7 +125,8 @@ RT_INLINE bool next_at_once(struct ringtail *r, struct ringtail_event *event)
 	if (RT_UNLIKELY(!r->answered || r->stop || r->borrowed || has_buffered(r) ||
 			rt_load32(&r->cancel)))
 		return false;
-	if (rt_ring_look_at(&r->segment, r->next, &ev) != RT_LOOK_EVENT ||
+	if (RT_UNLIKELY(r->in_log) ||
+	    rt_ring_look_at(&r->segment, r->next, &ev) != RT_LOOK_EVENT ||
 	    RT_UNLIKELY(ev.txn_size != 1) || !rt_reader_wants(r, &ev))
 		return false;
 	if (RT_UNLIKELY(rt_buffer_room_alone(&ev) > r->buffer.data_cap))
@@ -208,8 +222,8 @@ int ringtail_next_batch(struct ringtail *r, struct ringtail_batch *batch,
 	while (!batch->max_txns || batch->n_txns < batch->max_txns) {
 		/* A gap met here is reported by the next call: its events are not
 		 * accounted for before that. */
-		if (!rt_ring_ready(&r->segment, r->next) ||
-		    !rt_ring_intact(&r->segment, r->next))
+		if (!r->in_log && (!rt_ring_ready(&r->segment, r->next) ||
+				   !rt_ring_intact(&r->segment, r->next)))
 			break;
 		outcome = rt_reader_fetch(r);
 		if (outcome == RINGTAIL_GAP) {

@@ -4,6 +4,7 @@
  *
  *	open.c      options and where to start
  *	position.c  what is handled: events, gaps, moving to a successor ring
+ *	history.c   what only the log still holds
  *	read.c      the calls that read
  *	wait.c      spinning and sleeping
  *	pollfd*.c   a descriptor instead of sleeping
@@ -19,6 +20,8 @@
 #include "client/pollfd.h"
 #include "shm/marker.h"
 #include "shm/ring.h"
+#include "store/log.h"
+#include "store/log_read.h"
 
 struct ringtail {
 	/* used by each read */
@@ -34,6 +37,11 @@ struct ringtail {
 	bool overrun;   /* ... and was found overwritten */
 	bool lent_last; /* ... and is the last of its transaction */
 	struct rt_filters filters;
+
+	bool in_log;   /* reading the log; else the ring */
+	bool log_open; /* `log` is */
+	struct rt_log_reader log;
+	struct rt_batch_cursor log_at; /* what is left of its newest batch */
 
 	uint64_t start;
 	uint64_t marker_seq; /* position at the end of the newest whole transaction */
@@ -82,6 +90,30 @@ int rt_reader_idle(struct ringtail *r);
 
 /* Did the feed get another ring file without telling?  RINGTAIL_NOTHING if not. */
 int rt_reader_check_path(struct ringtail *r);
+
+/*
+ * What the position needs is held neither by the ring nor by the log: by policy an
+ * error or a gap.
+ */
+int rt_reader_compacted(struct ringtail *r);
+
+/* ---- history.c; all of it does nothing but say -ENOENT for a feed without a log ----
+ */
+
+bool rt_reader_has_log(struct ringtail *r);
+int rt_reader_oldest_in_log(struct ringtail *r, uint64_t *ret);
+
+/* Goes on in the log, with @seq.  RT_E_COMPACTED, RT_E_CORRUPT and others. */
+int rt_reader_enter_log(struct ringtail *r, uint64_t seq, struct rt_fault *fault);
+
+/* The seq of the first event at or after @time_ns. */
+int rt_reader_seek_log_time(struct ringtail *r, uint64_t time_ns, uint64_t *ret);
+
+/* 0: what @epoch called @seq is still that; RINGTAIL_E_EPOCH. */
+int rt_reader_same_history(struct ringtail *r, uint64_t epoch, uint64_t seq);
+
+/* As rt_reader_fetch(); RINGTAIL_NOTHING with in_log cleared: go on in the ring. */
+int rt_reader_fetch_log(struct ringtail *r);
 
 /* Accounts for the @n events after the position. */
 void rt_reader_filtered(struct ringtail *r, uint64_t n);

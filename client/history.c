@@ -1,0 +1,201 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Reading what the ring no longer holds: the log, without asking its writer.
+ *
+ * A reader goes to the log when it is lapped or starts further back, and into the
+ * ring again when it has caught up, or is so near that it will not be lapped at once.
+ * Only what is at or below head is delivered: the log may hold more, which is not
+ * committed yet.
+ */
+#include <errno.h>
+#include <inttypes.h>
+#include <limits.h>
+
+#include "client/reader.h"
+
+static bool open_log(struct ringtail *r, struct rt_fault *fault)
+{
+	const char *slash = r->path ? strrchr(r->path, '/') : NULL;
+	char path[PATH_MAX];
+	int n;
+
+	if (r->log_open)
+		return true;
+	if (!r->path)
+		return false;
+	n = snprintf(path, sizeof(path), "%.*slog",
+		     slash ? (int)(slash - r->path) + 1 : 0, r->path);
+	if (n < 0 || (size_t)n >= sizeof(path) ||
+	    rt_log_reader_open(path, fault, &r->log) < 0)
+		return false;
+	r->log_open = true;
+	return true;
+}
+
+bool rt_reader_has_log(struct ringtail *r)
+{
+	struct rt_fault unused;
+
+	return open_log(r, &unused);
+}
+
+int rt_reader_oldest_in_log(struct ringtail *r, uint64_t *ret)
+{
+	int e = rt_reader_has_log(r) ? rt_log_reader_oldest(&r->log, ret) : -ENOENT;
+
+	return !e && !*ret ? -ENOENT : e;
+}
+
+int rt_reader_enter_log(struct ringtail *r, uint64_t seq, struct rt_fault *fault)
+{
+	int e;
+
+	if (!rt_reader_has_log(r))
+		return -ENOENT;
+	e = rt_log_reader_seek(&r->log, seq, fault);
+	if (e < 0)
+		return e;
+	r->in_log = true;
+	r->log_at = (struct rt_batch_cursor){ 0 };
+	return 0;
+}
+
+int rt_reader_seek_log_time(struct ringtail *r, uint64_t time_ns, uint64_t *ret)
+{
+	uint64_t head = rt_load64(&r->segment.hot->head);
+	struct rt_batch_cursor cursor;
+	struct rt_fault *fault = rt_open_fault();
+	const uint8_t *data;
+	struct rt_item item;
+	int e;
+
+	if (!rt_reader_has_log(r))
+		return -ENOENT;
+	e = rt_log_reader_seek_time(&r->log, time_ns, fault);
+	while (!e && (e = rt_log_reader_next(&r->log, head, fault, &data)) == 1) {
+		rt_batch_open(data, &cursor);
+		while (rt_batch_next(&cursor, &item) == 1) {
+			if (item.time_ns >= time_ns) {
+				*ret = item.seq;
+				return 0;
+			}
+		}
+		e = 0;
+	}
+	return e < 0 ? e : -ENOENT;
+}
+
+int rt_reader_same_history(struct ringtail *r, uint64_t epoch, uint64_t seq)
+{
+	if (epoch == r->segment.geo.epoch)
+		return 0;
+	if (!rt_reader_has_log(r))
+		return RINGTAIL_E_EPOCH;
+	return rt_log_same_history(r->log.dir_fd, epoch, seq, r->segment.geo.epoch);
+}
+
+static void describe(const struct rt_item *item, struct ringtail_event *ret)
+{
+	ret->seq = item->seq;
+	ret->rev = item->seq - item->txn_index + item->txn_size - 1;
+	ret->time_ns = item->time_ns;
+	ret->key = item->key;
+	ret->value = item->value;
+	ret->key_len = item->key_len;
+	ret->value_len = item->value_len;
+	ret->op = item->op;
+	ret->flags = item->flags;
+	ret->txn_index = item->txn_index;
+	ret->txn_size = item->txn_size;
+}
+
+static int damaged(struct ringtail *r)
+{
+	rt_fault_set(&r->fault,
+		     "%s: damaged: the batch with seq %" PRIu64
+		     " makes no sense although its "
+		     "checksum is right",
+		     r->log.what, r->next);
+	return rt_reader_stop(r, RINGTAIL_E_CORRUPT);
+}
+
+/* The next batch; RINGTAIL_EVENT if there is one. */
+static int next_batch(struct ringtail *r)
+{
+	uint64_t head = rt_load64(&r->segment.hot->head);
+	const uint8_t *data;
+	int e = rt_log_reader_next(&r->log, head, &r->fault, &data);
+
+	if (e == 1) {
+		rt_batch_open(data, &r->log_at);
+		return RINGTAIL_EVENT;
+	}
+	if (!e)
+		return RINGTAIL_NOTHING;
+	if (e == RINGTAIL_E_COMPACTED || e == -ENOENT)
+		return rt_reader_compacted(r);
+	return rt_reader_stop(r, e);
+}
+
+/* One transaction of the batch into the buffer, or the rest of one. */
+static int take_txn(struct ringtail *r)
+{
+	struct rt_buffer *buffer = &r->buffer;
+	struct rt_item item;
+	int e;
+
+	do {
+		e = rt_batch_next(&r->log_at, &item);
+		if (e <= 0)
+			return e < 0 ? damaged(r) : RINGTAIL_NOTHING;
+		if (item.seq < r->next)
+			continue; /* sought into the middle of a batch */
+		e = rt_buffer_reserve(buffer, buffer->n + 1, 0);
+		if (e < 0)
+			return e;
+		if (r->filters.all ||
+		    rt_filters_match(&r->filters, item.op, item.key, item.key_len))
+			describe(&item, &buffer->events[buffer->n++]);
+	} while (item.seq < r->next || item.txn_index + 1 < item.txn_size);
+	buffer->last = item.seq;
+	r->next = item.seq + 1;
+	if (buffer->n)
+		return RINGTAIL_EVENT;
+	rt_reader_txn_end(r, buffer->last);
+	return RINGTAIL_NOTHING;
+}
+
+/* Near enough to the newest that the ring will hold it for a while? */
+static bool may_leave(struct ringtail *r)
+{
+	uint64_t oldest, head;
+
+	rt_ring_bounds(&r->segment, &oldest, &head);
+	return r->next > head ||
+	       (r->next >= oldest && r->next >= rt_ring_half(&r->segment));
+}
+
+int rt_reader_fetch_log(struct ringtail *r)
+{
+	for (;;) {
+		uint64_t before = r->next;
+		int outcome;
+
+		r->buffer.n = 0;
+		r->buffer.at = 0;
+		outcome = take_txn(r);
+		if (outcome != RINGTAIL_NOTHING)
+			return outcome;
+		if (r->next != before)
+			continue; /* a transaction of which nothing matches */
+		if (may_leave(r)) {
+			r->in_log = false;
+			return RINGTAIL_NOTHING;
+		}
+		outcome = next_batch(r);
+		if (outcome == RINGTAIL_NOTHING)
+			r->in_log = false;
+		if (outcome != RINGTAIL_EVENT)
+			return outcome;
+	}
+}
