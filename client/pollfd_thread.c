@@ -3,6 +3,8 @@
  * Threads that sleep in futex_waitv(2) for readers that poll, and write an eventfd
  * for each that would have been woken.  One thread serves as many readers as
  * futex_waitv(2) has room for words; with more readers there are more threads.
+ * After a fork() the child begins without any; all it may do with what it inherited
+ * is to close it.
  */
 #include <errno.h>
 #include <linux/futex.h>
@@ -26,6 +28,7 @@ struct helper;
 struct thread_pollfd {
 	struct rt_pollfd base;
 	struct helper *helper;
+	unsigned generation; /* of the process that opened it */
 	struct thread_pollfd *next;
 	/* while asleep; under the helper's lock */
 	bool asleep;
@@ -46,6 +49,7 @@ struct helper {
 
 static pthread_mutex_t helpers_lock = PTHREAD_MUTEX_INITIALIZER;
 static struct helper *helpers;
+static unsigned generation; /* forks that led to this process */
 
 static void kick(struct helper *helper)
 {
@@ -173,11 +177,41 @@ static void stop_helper(struct helper *helper)
 	free(helper);
 }
 
+static void before_fork(void)
+{
+	(void)pthread_mutex_lock(&helpers_lock);
+	for (struct helper *helper = helpers; helper; helper = helper->next)
+		(void)pthread_mutex_lock(&helper->lock);
+}
+
+static void after_fork(void)
+{
+	for (struct helper *helper = helpers; helper; helper = helper->next)
+		(void)pthread_mutex_unlock(&helper->lock);
+	(void)pthread_mutex_unlock(&helpers_lock);
+}
+
+static void after_fork_in_child(void)
+{
+	generation++;
+	after_fork();
+	helpers = NULL;
+}
+
+static void mind_forks(void)
+{
+	/* Fails only for want of memory; then children are not cared for. */
+	(void)pthread_atfork(before_fork, after_fork, after_fork_in_child);
+}
+
 static int join_helper(struct thread_pollfd *p)
 {
+	static pthread_once_t minded = PTHREAD_ONCE_INIT;
 	struct helper *helper;
 
+	(void)pthread_once(&minded, mind_forks);
 	(void)pthread_mutex_lock(&helpers_lock);
+	p->generation = generation;
 	for (helper = helpers; helper; helper = helper->next) {
 		if (helper->n_readers < READERS_PER_THREAD)
 			break;
@@ -231,9 +265,8 @@ static void disarm(struct rt_pollfd *pollfd)
 	(void)drain(pollfd);
 }
 
-static void close_thread(struct rt_pollfd *pollfd)
+static void leave_helper(struct thread_pollfd *p)
 {
-	struct thread_pollfd *p = (struct thread_pollfd *)pollfd;
 	struct helper *helper = p->helper;
 
 	(void)pthread_mutex_lock(&helpers_lock);
@@ -251,6 +284,14 @@ static void close_thread(struct rt_pollfd *pollfd)
 	else
 		kick(helper); /* it must not wait on words that are about to go */
 	(void)pthread_mutex_unlock(&helpers_lock);
+}
+
+static void close_thread(struct rt_pollfd *pollfd)
+{
+	struct thread_pollfd *p = (struct thread_pollfd *)pollfd;
+
+	if (p->generation == generation)
+		leave_helper(p);
 	(void)close(pollfd->fd);
 	free(p);
 }

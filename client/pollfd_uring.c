@@ -8,6 +8,7 @@
 #include <liburing.h>
 
 #include "client/pollfd.h"
+#include "shm/segment.h"
 
 /* liburing 2.3 does not know it yet; include/uapi/linux/io_uring.h of Linux 6.7. */
 #define OP_FUTEX_WAITV 53
@@ -22,6 +23,7 @@ struct uring_pollfd {
 	struct futex_waitv words[RT_SLEEP_WORDS];
 	struct __kernel_timespec timeout;
 	bool waiting, timing; /* operations that have not completed */
+	uint64_t due_ns;      /* when the timer that was set last ends */
 };
 
 static void prepare_wait(struct uring_pollfd *p, const struct rt_sleeper *sleeper)
@@ -45,6 +47,13 @@ static void prepare_timer(struct uring_pollfd *p, uint64_t timeout_ns)
 	io_uring_prep_timeout(sqe, &p->timeout, 0, 0);
 	sqe->user_data = TAG_TIMER;
 	p->timing = true;
+	p->due_ns = rt_now_ns(CLOCK_MONOTONIC) + timeout_ns;
+}
+
+/* Does no timer end by then?  An older one is left alone, it ends for nothing. */
+static bool needs_timer(const struct uring_pollfd *p, uint64_t timeout_ns)
+{
+	return !p->timing || p->due_ns > rt_now_ns(CLOCK_MONOTONIC) + timeout_ns;
 }
 
 static int submit(struct uring_pollfd *p)
@@ -62,12 +71,15 @@ static int arm(struct rt_pollfd *pollfd, const struct rt_sleeper *sleeper,
 {
 	struct uring_pollfd *p = (struct uring_pollfd *)pollfd;
 
+	int e;
+
 	if (!p->waiting)
 		prepare_wait(p, sleeper);
-	if (!p->timing)
+	if (needs_timer(p, timeout_ns))
 		prepare_timer(p, timeout_ns);
-	pollfd->armed = true;
-	return submit(p);
+	e = submit(p);
+	pollfd->armed = e >= 0; /* else what was prepared goes with the next one */
+	return e;
 }
 
 static bool drain(struct rt_pollfd *pollfd)
@@ -136,8 +148,12 @@ static bool has_futex_waitv(struct io_uring *uring)
 	int result;
 
 	io_uring_prep_rw(OP_FUTEX_WAITV, sqe, 0, &wait, 1, 0);
-	if (io_uring_submit_and_wait(uring, 1) < 0 ||
-	    io_uring_wait_cqe(uring, &cqe) < 0)
+	if (io_uring_submit(uring) < 0)
+		return false;
+	do {
+		result = io_uring_wait_cqe(uring, &cqe);
+	} while (result == -EINTR);
+	if (result < 0)
 		return false;
 	result = cqe->res;
 	io_uring_cqe_seen(uring, cqe);
