@@ -224,7 +224,7 @@ static void write_reply(FILE *out, const redisReply *reply)
 	switch (reply->type) {
 	case REDIS_REPLY_ERROR:
 		(void)fputc('-', out);
-		/* fall through */
+		__attribute__((fallthrough));
 	case REDIS_REPLY_STATUS:
 	case REDIS_REPLY_STRING:
 		(void)fwrite(reply->str, 1, reply->len, out);
