@@ -125,7 +125,7 @@ RT_INLINE unsigned hash_name(struct folded name)
 
 static void fill_hash(void)
 {
-	for (uint8_t i = 0; i < RT_N(commands); i++) {
+	for (unsigned i = 0; i < RT_N(commands); i++) {
 		const char *name = commands[i].name;
 		unsigned at;
 

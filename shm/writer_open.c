@@ -372,7 +372,7 @@ static int publish_ring(struct rt_writer *w, struct rt_fault *fault)
 static int carry_txn(struct rt_writer *w, const struct rt_segment *old, uint64_t first,
 		     uint32_t n)
 {
-	struct rt_event ev;
+	struct rt_event ev = { .seq = 0 };
 
 	rt_writer_begin(w);
 	for (uint32_t i = 0; i < n; i++) {

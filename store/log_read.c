@@ -236,7 +236,7 @@ int rt_log_reader_oldest(struct rt_log_reader *reader, uint64_t *ret)
 int rt_log_reader_enter(struct rt_log_reader *reader, uint64_t first_seq,
 			struct rt_fault *fault)
 {
-	int fd;
+	int fd = -1;
 	int r = rt_segment_open(reader->dir_fd, first_seq, reader->what, fault,
 				&reader->header, &fd);
 
