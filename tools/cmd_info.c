@@ -121,7 +121,8 @@ static void say_waking(const struct ringtail_info *info)
 
 static void say(const struct ringtail_info *info, const char *marker)
 {
-	rt_out_format(&out, "%s\n", info->name);
+	rt_out_escaped(&out, info->name, strlen(info->name));
+	rt_out_text(&out, "\n");
 	say_writer(info);
 	say_events(info);
 	row("marker", "%s", marker);

@@ -74,7 +74,9 @@ static void say(const char *name, const struct ringtail_info *info, const char *
 	rt_out_format(&out, "%*s ", (int)(strlen(name) < 24 ? 24 - strlen(name) : 0),
 		      "");
 	if (text) {
-		rt_out_format(&out, "broken   %s\n", text);
+		rt_out_text(&out, "error    ");
+		rt_out_escaped(&out, text, strlen(text));
+		rt_out_text(&out, "\n");
 		return;
 	}
 	(void)clock_gettime(CLOCK_REALTIME, &now); /* cannot fail */
@@ -91,12 +93,14 @@ static void say(const char *name, const struct ringtail_info *info, const char *
 		      info->head ? rt_span_words(age).text : "-");
 }
 
+/* What may not be looked at is shown too, with that as its error. */
 static bool has_ring(int dir_fd, const char *name)
 {
 	char path[300];
 
-	return snprintf(path, sizeof(path), "%s/ring", name) < (int)sizeof(path) &&
-	       !faccessat(dir_fd, path, F_OK, AT_SYMLINK_NOFOLLOW);
+	if (snprintf(path, sizeof(path), "%s/ring", name) >= (int)sizeof(path))
+		return false;
+	return !faccessat(dir_fd, path, F_OK, AT_SYMLINK_NOFOLLOW) || errno == EACCES;
 }
 
 static int list(const char *dir, bool json)

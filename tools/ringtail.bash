@@ -9,7 +9,7 @@ _ringtail_common()
 	common=()
 	for ((i = 1; i < COMP_CWORD; i++)); do
 		case ${COMP_WORDS[i]} in
-		--dir | --socket) common+=("${COMP_WORDS[i]}" "${COMP_WORDS[++i]}") ;;
+		--dir | --socket) common+=("${COMP_WORDS[i]}" "${COMP_WORDS[i + 1]}") ;;
 		esac
 	done
 }
@@ -38,14 +38,14 @@ _ringtail()
 		case ${COMP_WORDS[i]} in
 		--dir | --socket | --from | --until | --count | --prefix | --key | --op | \
 			--on-gap | --cursor | --timeout | --wait | --txn | --format)
-			((i++)) ;;
-		--range) ((i += 2)) ;;
+			i=$((i + 1)) ;;
+		--range) i=$((i + 2)) ;;
 		-*) ;;
 		*)
 			if [ -z "$command" ]; then
 				command=${COMP_WORDS[i]}
 			else
-				((n_words++))
+				n_words=$((n_words + 1))
 			fi
 			;;
 		esac
