@@ -97,21 +97,21 @@ static int take(struct watcher *w, const struct rt_segment *segment, uint64_t se
 	return -2;
 }
 
-/* Where to go on after a lap: the first of a transaction, and never back. */
+/* Where to go on after a lap: the first of a transaction, unless lapped again by then.
+ */
 static uint64_t resume(struct watcher *w, const struct rt_segment *segment,
 		       uint64_t seq)
 {
 	uint64_t oldest, head, at;
 
-	rt_ring_bounds(segment, &oldest, &head);
-	at = t_random_below(&w->random, 2) ? oldest : rt_ring_half(segment);
-	if (at <= seq || at > head + 1)
-		at = oldest; /* overtaken in between */
-	if (plan_first_of(at) != at || at <= seq) {
-		FAIL(w, "lapped at %" PRIu64 ": goes on at %" PRIu64, seq, at);
-		return 0;
-	}
-	return at;
+	do {
+		rt_ring_bounds(segment, &oldest, &head);
+		at = t_random_below(&w->random, 2) ? oldest : rt_ring_half(segment);
+	} while (!rt_ring_intact(segment, at));
+	if (plan_first_of(at) == at && at > seq)
+		return at;
+	FAIL(w, "lapped at %" PRIu64 ": goes on at %" PRIu64, seq, at);
+	return seq;
 }
 
 /* The calls that search, whose answers are out of date at once. */
