@@ -50,6 +50,8 @@ static int run_get(struct rt_tool *tool)
 	}
 	if (n < 2)
 		rt_usage(tool, "which feed, and which key?");
+	if (json && raw)
+		rt_usage(tool, "--json and --raw contradict each other");
 
 	AUTO_CONN redisContext *conn = NULL;
 	AUTO_REPLY redisReply *reply = NULL;

@@ -246,6 +246,8 @@ static void parse(struct watch *w)
 	}
 	if (!w->feed)
 		rt_usage(w->tool, "which feed? 'ringtail ls' shows what there is");
+	if (w->print.json && w->print.raw)
+		rt_usage(w->tool, "--json and --raw contradict each other");
 	parse_start(w);
 }
 

@@ -32,6 +32,8 @@ static int connect_failed(const char *path, const redisContext *conn)
 	if (conn && conn->err == REDIS_ERR_IO &&
 	    (errno == ENOENT || errno == ECONNREFUSED))
 		hint = "; is ringtaild running? (--socket and --dir say where)";
+	else if (conn && conn->err == REDIS_ERR_IO && errno == EACCES)
+		hint = "; the daemon's socket_mode says who may connect";
 	rt_say("cannot connect to the daemon at %s: %s%s", path, why, hint);
 	return RT_EXIT_FAILED;
 }

@@ -162,6 +162,8 @@ static const char *open_hint(const struct rt_tool *tool, int error)
 {
 	if (error == RINGTAIL_E_NO_FEED)
 		return "; 'ringtail ls' shows what there is";
+	if (error == -EACCES)
+		return "; the feed's mode, owner and group say who may read it";
 	if (tool->command != &rt_cmd_watch)
 		return "";
 	if (error == RINGTAIL_E_FUTURE)

@@ -238,6 +238,8 @@ static void bad_words_are_exit_2(void **state)
 		"watch feed --json=yes",
 		"watch feed -j",
 		"watch .feed",
+		"watch feed --json --raw",
+		"get feed key --json --raw",
 		"info",
 		"ls feed",
 		"put feed key",
