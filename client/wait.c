@@ -31,9 +31,12 @@ static int open_bell(const struct ringtail *r)
 /* Only the kernel stores to it on our behalf, so a hostile size is no danger here. */
 void rt_reader_use_bell(struct ringtail *r, int fd)
 {
-	struct rt_bell *bell =
-		mmap(NULL, sizeof(*bell), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	struct rt_bell *bell;
 
+	r->bell_id = rt_load64(&r->segment.hot->bell_id);
+	if (!rt_bell_is(fd, r->bell_id))
+		return; /* another feed's, or one that was renewed since */
+	bell = mmap(NULL, sizeof(*bell), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
 	r->bell = bell == MAP_FAILED ? NULL : bell;
 	r->sleeper.bell = r->bell;
 }
@@ -50,11 +53,11 @@ void rt_reader_map_bell(struct ringtail *r)
 {
 	uint64_t id = rt_load64(&r->segment.hot->bell_id);
 
-	if (id == r->bell_id || !r->path)
+	if (id == r->bell_id)
 		return;
 	rt_reader_drop_bell(r);
 	r->bell_id = id;
-	if (!id)
+	if (!id || !r->path)
 		return;
 
 	AUTO_CLOSE int fd = open_bell(r);

@@ -12,6 +12,15 @@
 #define SYS_futex_waitv 449
 #endif
 
+bool rt_bell_is(int fd, uint64_t id)
+{
+	uint64_t head[2]; /* magic and id */
+
+	static_assert(offsetof(struct rt_bell, id) == sizeof(head[0]), "side by side");
+	return id && pread(fd, head, sizeof(head), 0) == (ssize_t)sizeof(head) &&
+	       head[0] == RT_BELL_MAGIC && head[1] == id;
+}
+
 uint32_t rt_topic(const void *key, size_t len)
 {
 	const uint8_t *bytes = key;

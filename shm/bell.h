@@ -39,6 +39,12 @@
 #define RT_SLEEP_TOPICS 8 /* more than so many topics: RT_TOPIC_ANY */
 #define RT_SLEEP_WORDS  (RT_SLEEP_TOPICS + 2) /* topics, life, cancel */
 
+/*
+ * Is the file of @fd the bell named @id?  Read, not mapped: those who may write a
+ * bell can truncate it at any moment.
+ */
+bool rt_bell_is(int fd, uint64_t id);
+
 /* The topic of a key: a hash of what precedes its first '/'; 0 .. 30. */
 uint32_t rt_topic(const void *key, size_t len);
 

@@ -85,6 +85,7 @@ struct rt_writer {
 	int lock_fd;
 	int dir_fd; /* of the feed's own folder */
 	uint64_t bell_id;
+	uint64_t bell_ino; /* of the file that is mapped */
 	struct rt_ring_config config;
 	char name[RT_NAME_MAX + 8];
 };

@@ -91,6 +91,13 @@ static void mark_lock(const struct rt_writer *w)
  * ---- The bell ----
  */
 
+static uint64_t inode_of(int fd)
+{
+	struct stat st;
+
+	return fstat(fd, &st) == 0 ? (uint64_t)st.st_ino : 0;
+}
+
 static int make_bell(struct rt_writer *w, struct rt_fault *fault)
 {
 	const struct rt_ring_config *config = &w->config;
@@ -121,6 +128,7 @@ static int make_bell(struct rt_writer *w, struct rt_fault *fault)
 	rt_store64(&bell->magic, RT_BELL_MAGIC);
 	w->bell = bell;
 	w->bell_id = bell->id;
+	w->bell_ino = inode_of(fd);
 	if (renameat(w->dir_fd, BELL_TMP_NAME, w->dir_fd, BELL_NAME) < 0)
 		return fail(fault, w->name, "publish its bell", -errno);
 	return 0;
@@ -138,10 +146,11 @@ static bool bell_is_whole(const struct rt_writer *w, int fd)
 /* The bell that is there, since sleepers of the last writer may have rung it. */
 static bool reuse_bell(struct rt_writer *w)
 {
+	uint64_t id = rt_own64(&w->hot->bell_id);
 	AUTO_CLOSE int fd =
 		openat(w->dir_fd, BELL_NAME, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
 
-	if (fd < 0 || !bell_is_whole(w, fd))
+	if (fd < 0 || !bell_is_whole(w, fd) || !rt_bell_is(fd, id))
 		return false;
 
 	struct rt_bell *bell = mmap(NULL, sizeof(*bell), PROT_READ | PROT_WRITE,
@@ -149,13 +158,9 @@ static bool reuse_bell(struct rt_writer *w)
 
 	if (bell == MAP_FAILED)
 		return false;
-	if (rt_load64(&bell->magic) != RT_BELL_MAGIC || !bell->id ||
-	    bell->id != rt_own64(&w->hot->bell_id)) {
-		(void)munmap(bell, sizeof(*bell));
-		return false;
-	}
 	w->bell = bell;
-	w->bell_id = bell->id;
+	w->bell_id = id;
+	w->bell_ino = inode_of(fd);
 	return true;
 }
 
@@ -188,7 +193,6 @@ static void wake_everybody(struct rt_hot *hot)
 
 int rt_writer_bell_check(struct rt_writer *w)
 {
-	struct stat st, at;
 	int r;
 
 	if (!w->bell)
@@ -197,10 +201,8 @@ int rt_writer_bell_check(struct rt_writer *w)
 	AUTO_CLOSE int fd =
 		openat(w->dir_fd, BELL_NAME, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
 
-	if (fd >= 0 && bell_is_whole(w, fd) && w->bell->id == w->bell_id &&
-	    fstat(fd, &st) == 0 &&
-	    fstatat(w->dir_fd, BELL_NAME, &at, AT_SYMLINK_NOFOLLOW) == 0 &&
-	    st.st_ino == at.st_ino)
+	if (fd >= 0 && bell_is_whole(w, fd) && inode_of(fd) == w->bell_ino &&
+	    w->bell->id == w->bell_id)
 		return 0;
 	r = make_bell(w, NULL);
 	if (r < 0)
