@@ -2,12 +2,16 @@
 #include "daemon/listen.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <sys/socket.h>
 #include <sys/un.h>
+#include <time.h>
 
 #include "daemon/systemd.h"
 
-#define BACKLOG 511
+#define KNOCKS     100 /* on a door that is shut again each time */
+#define BACKLOG    511
+#define SILENCE_MS 3000 /* who does not answer so long is taken to be busy */
 
 static int fail(struct rt_fault *fault, const char *path, const char *what, int error)
 {
@@ -28,12 +32,58 @@ static int address_of(const char *path, struct sockaddr_un *ret, struct rt_fault
 	return 0;
 }
 
+/* Outcomes of knock() beside an errno. */
+enum knock {
+	KNOCK_ANSWERED = -1, /* or silent for long: somebody is there */
+	KNOCK_HUNG_UP = -2,
+	KNOCK_NOBODY = -3,
+};
+
+static int knock(const struct sockaddr_un *address)
+{
+	static const char ping[] = "PING\r\n";
+	AUTO_CLOSE int fd =
+		socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	struct pollfd wait = { .fd = fd, .events = POLLIN };
+	char reply;
+
+	if (fd < 0)
+		return errno;
+	if (connect(fd, (const struct sockaddr *)address, sizeof(*address)) < 0) {
+		if (errno == EAGAIN)
+			return KNOCK_ANSWERED;
+		return errno == ECONNREFUSED || errno == ENOENT ? KNOCK_NOBODY : errno;
+	}
+	if (send(fd, ping, sizeof(ping) - 1, MSG_NOSIGNAL) < 0 ||
+	    (poll(&wait, 1, SILENCE_MS) > 0 && recv(fd, &reply, 1, 0) <= 0))
+		return KNOCK_HUNG_UP;
+	return KNOCK_ANSWERED;
+}
+
+/*
+ * Is somebody there?  A daemon that was killed may seem to listen for some moments
+ * more, until the kernel has taken its io_uring down; then it hangs up on us.
+ */
+static int knock_again(const struct sockaddr_un *address)
+{
+	const struct timespec pause = { .tv_nsec = 20000000 };
+
+	for (int i = 0; i < KNOCKS; i++) {
+		int r = knock(address);
+
+		if (r != KNOCK_HUNG_UP)
+			return r;
+		(void)nanosleep(&pause, NULL); /* shorter is as good */
+	}
+	return KNOCK_ANSWERED;
+}
+
 /* Makes sure that nothing is at @path, unless somebody uses it. */
 static int make_way(const char *path, const struct sockaddr_un *address,
 		    struct rt_fault *fault)
 {
-	AUTO_CLOSE int fd = -1;
 	struct stat st;
+	int there;
 
 	if (lstat(path, &st) < 0)
 		return errno == ENOENT ? 0
@@ -41,15 +91,12 @@ static int make_way(const char *path, const struct sockaddr_un *address,
 	if (!S_ISSOCK(st.st_mode))
 		return fail(fault, path, "something that is no socket is there",
 			    EEXIST);
-	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	if (fd < 0)
-		return fail(fault, path, "cannot make a socket", errno);
-	if (!connect(fd, (const struct sockaddr *)address, sizeof(*address)) ||
-	    errno == EAGAIN)
+	there = knock_again(address);
+	if (there == KNOCK_ANSWERED)
 		return fail(fault, path, "another process listens there", EADDRINUSE);
-	if (errno != ECONNREFUSED)
-		return fail(fault, path, "cannot tell whether it is in use", errno);
-	if (unlink(path) < 0)
+	if (there > 0)
+		return fail(fault, path, "cannot tell whether it is in use", there);
+	if (unlink(path) < 0 && errno != ENOENT)
 		return fail(fault, path, "cannot remove what a dead daemon left",
 			    errno);
 	return 0;

@@ -51,6 +51,9 @@ static size_t prefix(enum rt_log_level level, char *line, size_t cap)
 }
 
 static void write_line(enum rt_log_level level, const char *format, va_list args)
+	__attribute__((format(printf, 2, 0)));
+
+static void write_line(enum rt_log_level level, const char *format, va_list args)
 {
 	char line[1024];
 	size_t start = prefix(level, line, sizeof(line)), len = start;

@@ -11,6 +11,7 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/time.h>
 #include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -85,17 +86,26 @@ static bool ended(struct t_daemon *daemon, int *ret)
 	return true;
 }
 
+/*
+ * Answers it?  A connection alone proves nothing: the kernel may go on listening for
+ * a daemon that was killed, until its io_uring is taken down.
+ */
 static bool accepts(const struct t_daemon *daemon)
 {
 	struct sockaddr_un address = { .sun_family = AF_UNIX };
+	struct timeval patience = { .tv_sec = 1 };
 	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	bool connected;
+	char reply;
+	bool answered;
 
 	(void)snprintf(address.sun_path, sizeof(address.sun_path), "%s",
 		       daemon->socket);
-	connected = connect(fd, (struct sockaddr *)&address, sizeof(address)) == 0;
+	(void)setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
+	answered = connect(fd, (struct sockaddr *)&address, sizeof(address)) == 0 &&
+		   send(fd, "PING\r\n", 6, MSG_NOSIGNAL) == 6 &&
+		   recv(fd, &reply, 1, 0) == 1;
 	(void)close(fd);
-	return connected;
+	return answered;
 }
 
 static void print_log(const struct t_daemon *daemon)
