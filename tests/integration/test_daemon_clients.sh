@@ -31,6 +31,7 @@ same $'OK\nOK\nQUEUED\nQUEUED\nOK\nOK\ntwo' "$(redis <<-'END'
 
 # Mass insertion.
 for i in $(seq 5000); do
+	# shellcheck disable=SC2016 # the protocol has dollars
 	printf '*3\r\n$3\r\nSET\r\n$%d\r\nkey:%d\r\n$%d\r\n%d\r\n' $((4 + ${#i})) "$i" ${#i} "$i"
 done >"$work/commands"
 redis --pipe <"$work/commands" >"$work/piped" || fail "redis-cli --pipe: $(cat "$work/piped")"
