@@ -123,6 +123,13 @@ int rt_reader_compacted(struct ringtail *r)
 	return gap(r, oldest, oldest, RINGTAIL_CAUSE_COMPACTED);
 }
 
+static int corrupt(struct ringtail *r, uint64_t seq)
+{
+	rt_fault_set(&r->fault, "%s: damaged: slot of seq %" PRIu64 " makes no sense",
+		     r->path ? r->path : r->segment.geo.name, seq);
+	return rt_reader_stop(r, RINGTAIL_E_CORRUPT);
+}
+
 static int lapped_without_log(struct ringtail *r)
 {
 	bool fresh = r->start_kind == RINGTAIL_START_OLDEST && !r->answered &&
@@ -130,6 +137,8 @@ static int lapped_without_log(struct ringtail *r)
 	uint64_t oldest, head, at;
 
 	rt_ring_bounds(&r->segment, &oldest, &head);
+	if (oldest <= r->next) /* the floor is above all that was ever committed */
+		return corrupt(r, r->next);
 	at = fresh || r->on_gap == RINGTAIL_ON_GAP_SKIP ? resume_at(r, oldest, head)
 							: oldest;
 	if (fresh)
@@ -152,13 +161,6 @@ static int lapped(struct ringtail *r)
 	if (e == RINGTAIL_E_COMPACTED)
 		return rt_reader_compacted(r);
 	return e == -ENOENT ? lapped_without_log(r) : rt_reader_stop(r, e);
-}
-
-static int corrupt(struct ringtail *r, uint64_t seq)
-{
-	rt_fault_set(&r->fault, "%s: damaged: slot of seq %" PRIu64 " makes no sense",
-		     r->path ? r->path : r->segment.geo.name, seq);
-	return rt_reader_stop(r, RINGTAIL_E_CORRUPT);
 }
 
 /* What a look that did not find a whole event means for the reader. */

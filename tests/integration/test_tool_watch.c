@@ -632,6 +632,24 @@ static void it_can_wait_for_a_seq(void **state)
 	fclose(out);
 }
 
+static void a_floor_above_the_head_is_damage(void **state)
+{
+	const uint64_t head = 94;
+	struct fixture *f = *state;
+
+	put_many(f, 200);
+	ringtail_writer_close(f->writer);
+	f->writer = NULL;
+
+	const int fd = open(t_path(f->dir, "feed/ring"), O_RDWR | O_CLOEXEC);
+
+	assert_int_equal(pwrite(fd, &head, sizeof(head), 4096), sizeof(head));
+	close(fd);
+	says(f, "watch feed --from 0 --on-gap skip --timeout 1 2>&1", 1, "damaged");
+	says(f, "watch feed --from 94 --timeout 1 2>&1", 1, "damaged");
+	says(f, "info feed", 0, "seq 94");
+}
+
 static void info_says_what_the_feed_is(void **state)
 {
 	struct fixture *f = *state;
@@ -696,6 +714,7 @@ int main(void)
 		T(events_come_at_once),
 		T(it_can_wait_for_the_feed),
 		T(it_can_wait_for_a_seq),
+		T(a_floor_above_the_head_is_damage),
 		T(info_says_what_the_feed_is),
 		T(ls_shows_broken_rings_too),
 	};
