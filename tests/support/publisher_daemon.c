@@ -17,7 +17,9 @@ static int result_of(redisContext *redis, redisReply *reply)
 	if (!reply)
 		fail_msg("ringtaild does not answer: %s", redis->errstr);
 	if (reply->type == REDIS_REPLY_ERROR) {
-		result = strstr(reply->str, "limit") ? RINGTAIL_E_TOO_BIG : -EINVAL;
+		result = strstr(reply->str, "limit") || strstr(reply->str, "too large")
+				 ? RINGTAIL_E_TOO_BIG
+				 : -EINVAL;
 		if (!strncmp(reply->str, "EXECABORT", 9))
 			result = RINGTAIL_E_TOO_BIG;
 	}
