@@ -181,9 +181,9 @@ static void a_walk_misses_nothing_that_stays(void **state)
 				stay + (unsigned)t_random_below(
 					       &random, round % 2 ? most - stay : 500);
 
-			for (unsigned i = 0; i < 300 && high < to; i++)
+			for (unsigned i = 0; i < 20 && high < to; i++)
 				put_number(table, high++);
-			for (unsigned i = 0; i < 300 && high > to; i++)
+			for (unsigned i = 0; i < 20 && high > to; i++)
 				remove_number(table, --high);
 			cursor = rt_table_walk(table, cursor, see, &seen);
 		} while (cursor);
