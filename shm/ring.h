@@ -222,6 +222,13 @@ void rt_ring_bounds(const struct rt_segment *segment, uint64_t *ret_oldest,
  */
 uint64_t rt_ring_half(const struct rt_segment *segment);
 
+/*
+ * First seq from @seq up to @last that makes no sense where it is, 0 if all do: whole
+ * transactions, with payloads in order and within one turn of the payload.
+ */
+uint64_t rt_ring_nonsense(const struct rt_segment *segment, uint64_t seq,
+			  uint64_t last);
+
 /* First seq >= @from that is the first of its transaction, at most head + 1. */
 uint64_t rt_ring_align(const struct rt_segment *segment, uint64_t seq);
 

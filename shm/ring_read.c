@@ -53,6 +53,33 @@ uint64_t rt_ring_align(const struct rt_segment *segment, uint64_t seq)
 	return seq - ev.txn_index + ev.txn_size;
 }
 
+uint64_t rt_ring_nonsense(const struct rt_segment *segment, uint64_t seq, uint64_t last)
+{
+	uint32_t index = 0, size = 0, begin = 0, before = 0;
+	bool first = true;
+
+	for (; seq <= last; seq++) {
+		struct rt_event ev;
+
+		if (rt_ring_look(segment, seq, &ev) != RT_LOOK_EVENT ||
+		    ev.txn_index != index || (index && ev.txn_size != size) ||
+		    ev.txn_size - index > last - seq + 1)
+			return seq;
+		size = ev.txn_size;
+		index = index + 1 < size ? index + 1 : 0;
+		if (first)
+			begin = ev.pos;
+		first = false;
+
+		uint32_t offset = ev.pos - begin; /* modulo 2^32, as positions are */
+
+		if (offset < before || offset > segment->geo.payload_size / RT_WORD)
+			return seq;
+		before = offset;
+	}
+	return 0;
+}
+
 /*
  * First seq in (oldest, head + 1] for which @reached says yes, by bisection; a slot
  * that was overwritten meanwhile counts as no, since what it held lay too far back.

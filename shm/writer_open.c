@@ -280,6 +280,7 @@ static int recover(struct rt_writer *w, struct rt_fault *fault)
 {
 	uint64_t head = rt_own64(&w->hot->head);
 	uint64_t first_seq = w->segment.geo.first_seq;
+	uint64_t nonsense;
 	struct rt_event ev;
 	int64_t n;
 
@@ -299,6 +300,9 @@ static int recover(struct rt_writer *w, struct rt_fault *fault)
 	if (w->floor < first_seq || w->floor > head + 1 ||
 	    (w->floor <= head && head - w->floor > w->slot_mask))
 		return damaged(w, fault, "floor is out of range", w->floor);
+	nonsense = rt_ring_nonsense(&w->segment, w->floor, head);
+	if (nonsense)
+		return damaged(w, fault, "an event makes no sense", nonsense);
 
 	clear_beyond(w, head);
 	rt_store64(&w->hot->head, head);
