@@ -192,6 +192,13 @@ static int find_start(struct ringtail *r, const struct ringtail_options *o)
 	uint64_t oldest, head;
 
 	rt_ring_bounds(&r->segment, &oldest, &head);
+	if (head > RT_SEQ_MAX) {
+		rt_fault_set(rt_open_fault(),
+			     "%s: damaged: its newest seq is %" PRIu64
+			     ", which no feed reaches",
+			     r->path ? r->path : r->segment.geo.name, head);
+		return RINGTAIL_E_CORRUPT;
+	}
 	switch (o->start) {
 	case RINGTAIL_START_AFTER_SEQ:
 		return start_after_seq(r, o->seq, o->flags);

@@ -71,7 +71,10 @@ static uint64_t resume_at(const struct ringtail *r, uint64_t oldest, uint64_t he
 {
 	bool again = r->resumed_at && r->next - r->resumed_at < (head - oldest + 1) / 2;
 
-	return again ? rt_max(rt_ring_half(&r->segment), oldest) : oldest;
+	if (!again)
+		return oldest;
+	/* Half of another moment; in a ring that makes sense never above this one's. */
+	return rt_min(rt_max(rt_ring_half(&r->segment), oldest), head + 1);
 }
 
 /* Nothing was promised yet but "the oldest there is": that is another one now. */
@@ -137,7 +140,8 @@ static int lapped_without_log(struct ringtail *r)
 	uint64_t oldest, head, at;
 
 	rt_ring_bounds(&r->segment, &oldest, &head);
-	if (oldest <= r->next) /* the floor is above all that was ever committed */
+	/* The floor is above all that was ever committed, or that ever can be. */
+	if (oldest <= r->next || head > RT_SEQ_MAX)
 		return corrupt(r, r->next);
 	at = fresh || r->on_gap == RINGTAIL_ON_GAP_SKIP ? resume_at(r, oldest, head)
 							: oldest;

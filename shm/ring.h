@@ -170,6 +170,8 @@ int rt_writer_fits(const struct rt_writer *writer, uint64_t n_events, uint64_t n
  * ---- Reader ------------------------------------------------------------------
  */
 
+#define RT_SEQ_MAX (UINT64_MAX / 2) /* no feed gets so far; a head above is damage */
+
 /* A slot, copied and checked: lengths and place lie within the ring. */
 struct rt_event {
 	uint64_t seq;
