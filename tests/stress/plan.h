@@ -6,7 +6,8 @@
  * value or whole lies in the payload, deletes, messages, claims, transactions of
  * several events up to the most that the smallest ring takes.  Everything about an
  * event follows from its seq and from which writer published it, so whoever reads it
- * can say whether it is whole.
+ * can say whether it is whole.  Each writer begins a cycle of its own, so that what
+ * it puts in the place of what another one left there is of another shape.
  */
 #ifndef RINGTAIL_TESTS_STRESS_PLAN_H
 #define RINGTAIL_TESTS_STRESS_PLAN_H
@@ -20,7 +21,11 @@
 
 #define PLAN_KEY_MAX   64u
 #define PLAN_VALUE_MAX 1024u
-#define PLAN_TIME_NS   UINT64_C(1700000000000000000) /* of seq 0; + 1 a transaction */
+#define PLAN_TIME_NS   UINT64_C(1700000000000000000) /* + the first seq of it */
+#define PLAN_WRITERS   8u
+
+/* The seq with which each writer begins. */
+static uint64_t plan_base[PLAN_WRITERS] = { 1 };
 
 /* What the transactions of a cycle are made of. */
 enum plan_shape {
@@ -78,35 +83,31 @@ static inline uint32_t plan_cycle_events(void)
 }
 
 /* Where @seq stands in its cycle: which transaction, which place in it. */
-static inline const struct plan_txn *plan_place(uint64_t seq, uint32_t *ret_index,
-						uint64_t *ret_n_txns)
+static inline const struct plan_txn *plan_place(uint64_t seq, unsigned writer,
+						uint32_t *ret_index)
 {
-	uint32_t left = (uint32_t)((seq - 1) % plan_cycle_events());
+	uint32_t left = (uint32_t)((seq - plan_base[writer]) % plan_cycle_events());
 	const struct plan_txn *txn = plan_cycle;
 
 	while (left >= txn->n)
 		left -= (txn++)->n;
 	*ret_index = left;
-	*ret_n_txns = (seq - 1) / plan_cycle_events() * RT_N(plan_cycle) +
-		      (uint64_t)(txn - plan_cycle);
 	return txn;
 }
 
-static inline uint64_t plan_first_of(uint64_t seq)
+static inline uint64_t plan_first_of(uint64_t seq, unsigned writer)
 {
 	uint32_t index;
-	uint64_t n_txns;
 
-	(void)plan_place(seq, &index, &n_txns);
+	(void)plan_place(seq, writer, &index);
 	return seq - index;
 }
 
-static inline uint32_t plan_size_of(uint64_t seq)
+static inline uint32_t plan_size_of(uint64_t seq, unsigned writer)
 {
 	uint32_t index;
-	uint64_t n_txns;
 
-	return plan_place(seq, &index, &n_txns)->n;
+	return plan_place(seq, writer, &index)->n;
 }
 
 /* Key lengths from 4, value lengths as the shape says; bytes from seq and @writer. */
@@ -141,11 +142,10 @@ static inline void plan_fill(struct plan_event *ev, unsigned writer)
 /* The event @seq, as writer @writer publishes it. */
 static inline void plan_event(uint64_t seq, unsigned writer, struct plan_event *ret)
 {
-	uint64_t n_txns;
-	const struct plan_txn *txn = plan_place(seq, &ret->txn_index, &n_txns);
+	const struct plan_txn *txn = plan_place(seq, writer, &ret->txn_index);
 
 	ret->seq = seq;
-	ret->time_ns = PLAN_TIME_NS + n_txns;
+	ret->time_ns = PLAN_TIME_NS + seq - ret->txn_index;
 	ret->txn_size = txn->n;
 	ret->shape = txn->shape != PLAN_MIXED ? txn->shape
 					      : (enum plan_shape)(seq % PLAN_LARGE);
@@ -203,7 +203,7 @@ static inline int plan_commit_to(struct rt_writer *w, uint64_t last, unsigned wr
 
 	while (rt_writer_head(w) < last) {
 		uint64_t first = rt_writer_head(w) + 1;
-		uint32_t n = plan_size_of(first);
+		uint32_t n = plan_size_of(first, writer);
 		int r;
 
 		for (uint32_t i = 0; i < n; i++)

@@ -108,7 +108,7 @@ static uint64_t resume(struct watcher *w, const struct rt_segment *segment,
 		rt_ring_bounds(segment, &oldest, &head);
 		at = t_random_below(&w->random, 2) ? oldest : rt_ring_half(segment);
 	} while (!rt_ring_intact(segment, at));
-	if (plan_first_of(at) == at && at > seq)
+	if (plan_first_of(at, 0) == at && at > seq)
 		return at;
 	FAIL(w, "lapped at %" PRIu64 ": goes on at %" PRIu64, seq, at);
 	return seq;
@@ -122,7 +122,7 @@ static bool search(struct watcher *w, const struct rt_segment *segment)
 	rt_ring_bounds(segment, &oldest, &head);
 	at = rt_ring_align(segment,
 			   oldest + t_random_below(&w->random, head - oldest + 1));
-	if (rt_ring_intact(segment, at) && at <= head && plan_first_of(at) != at) {
+	if (rt_ring_intact(segment, at) && at <= head && plan_first_of(at, 0) != at) {
 		FAIL(w, "align gives %" PRIu64, at);
 		return false;
 	}

@@ -28,7 +28,6 @@
 #include "tests/stress/plan.h"
 
 #define FEED    "steps"
-#define WRITERS 4  /* that follow one another in a test */
 #define AHEAD   64 /* events that a child prepares */
 #define STALES  6
 #define MORE    200 /* events of the last writer: several times round */
@@ -51,11 +50,10 @@ struct stale {
 
 struct scene {
 	char *dir;
-	struct rt_segment segment;  /* read-only */
-	uint64_t published;         /* newest seq that was seen to be */
-	uint64_t head, floor;       /* as seen last */
-	uint64_t from[WRITERS + 1]; /* writer i published from[i] .. from[i + 1] - 1 */
-	unsigned writer;            /* the present one */
+	struct rt_segment segment; /* read-only */
+	uint64_t published;        /* newest seq that was seen to be */
+	uint64_t head, floor;      /* as seen last */
+	unsigned writer;           /* the present one */
 	unsigned n_checks;
 	struct stale stales[STALES];
 	struct ringtail *follower; /* reads everything at once */
@@ -70,9 +68,15 @@ static unsigned writer_of(const struct scene *s, uint64_t seq)
 {
 	unsigned writer = 0;
 
-	while (writer + 1 <= s->writer && s->from[writer + 1] <= seq)
+	while (writer < s->writer && plan_base[writer + 1] <= seq)
 		writer++;
 	return writer;
+}
+
+/* Another writer takes over: what is not published by now is its. */
+static void next_writer(struct scene *s)
+{
+	plan_base[++s->writer] = s->published + 1;
 }
 
 static void want(const struct scene *s, uint64_t seq, struct plan_event *ret)
@@ -117,7 +121,8 @@ static bool see_news(struct scene *s)
 
 	while ((look = rt_ring_look(&s->segment, s->published + 1, &ev)) ==
 	       RT_LOOK_EVENT) {
-		uint32_t size = plan_size_of(s->published + 1);
+		uint32_t size =
+			plan_size_of(s->published + 1, writer_of(s, s->published + 1));
 
 		for (uint32_t i = 0; i < size; i++) {
 			if (!holds(s, s->published + 1 + i))
@@ -139,7 +144,7 @@ static bool see_news(struct scene *s)
 
 static bool is_first(const struct scene *s, uint64_t seq, const char *who)
 {
-	if (seq <= s->published + 1 && plan_first_of(seq) == seq)
+	if (seq <= s->published + 1 && plan_first_of(seq, writer_of(s, seq)) == seq)
 		return true;
 	FAIL("%s is %" PRIu64 ", not the first of a transaction (newest %" PRIu64 ")",
 	     who, seq, s->published);
@@ -165,9 +170,11 @@ static bool find_places(const struct scene *s)
 	}
 	want(s, middle, &ev);
 	if (middle <= s->head && middle >= s->floor &&
-	    rt_ring_at_time(&s->segment, ev.time_ns) != plan_first_of(middle)) {
+	    rt_ring_at_time(&s->segment, ev.time_ns) !=
+		    plan_first_of(middle, writer_of(s, middle))) {
 		FAIL("at_time finds %" PRIu64 ", not %" PRIu64,
-		     rt_ring_at_time(&s->segment, ev.time_ns), plan_first_of(middle));
+		     rt_ring_at_time(&s->segment, ev.time_ns),
+		     plan_first_of(middle, writer_of(s, middle)));
 		return false;
 	}
 	return is_first(s, rt_ring_half(&s->segment), "half");
@@ -548,7 +555,7 @@ static bool go_on(struct scene *s, uint32_t n_slots)
 	uint64_t last;
 	bool fine = true;
 
-	s->from[++s->writer] = s->published + 1;
+	next_writer(s);
 	if (open_writer(s->dir, n_slots, &writer) < 0)
 		return false;
 	if (rt_writer_head(writer) != s->published) {
@@ -681,8 +688,8 @@ static bool die_in_the_middle(struct scene *s)
 	pid_t pid;
 	int size = 0;
 
-	while (plan_size_of(warm + 1) != 16)
-		warm += plan_size_of(warm + 1);
+	while (plan_size_of(warm + 1, 0) != 16)
+		warm += plan_size_of(warm + 1, 0);
 	job.warm = warm;
 	pid = start(&job);
 	fine = pid && scene_begin(s, warm);
@@ -706,7 +713,7 @@ static bool kill_in_recovery(int n, bool *ret_fine)
 	*ret_fine = die_in_the_middle(&s);
 	if (*ret_fine) {
 		(void)has_changed(&s);
-		s.from[++s.writer] = s.published + 1;
+		next_writer(&s);
 		pid = start(&job);
 		*ret_fine = pid;
 	}
@@ -749,7 +756,7 @@ static bool kill_in_move(int n, bool after_rename, uint32_t next_slots, bool *re
 	*ret_fine = die_in_the_middle(&s);
 	if (*ret_fine) {
 		(void)has_changed(&s);
-		s.from[++s.writer] = s.published + 1;
+		next_writer(&s);
 		pid = start(&job);
 	}
 	while (*ret_fine && pid) {
