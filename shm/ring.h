@@ -50,8 +50,8 @@ struct rt_writer {
 	/* read and written by each commit */
 	uint64_t next;     /* seq of the next event */
 	uint64_t pos;      /* next free payload byte, counted from the ring's start */
-	uint64_t next_max; /* while next <= this, no slot needs the floor to move */
-	uint64_t pos_max;  /* while pos <= this, no payload does */
+	uint64_t next_max; /* while next <= this, neither the floor nor a sleeper ... */
+	uint64_t pos_max;  /* ... and while pos <= this, has to move */
 	uint64_t last_ns;  /* time of the newest transaction */
 	uint64_t fixed_ns; /* rt_writer_set_time(); 0: read the clock */
 	uint64_t n_bytes;

@@ -70,29 +70,35 @@ static uint64_t align_up(const struct rt_writer *w, uint64_t seq, uint64_t end)
 	return slot->txn_index ? seq - slot->txn_index + slot->txn_size : seq;
 }
 
-/* What a commit may reach before the floor has to move again. */
-static void set_limits(struct rt_writer *w)
+/* Where the payload of what is held begins. */
+static uint64_t held_pos(const struct rt_writer *w)
 {
 	uint64_t end = w->in_txn ? w->txn_first : w->next;
-	uint64_t pos = w->floor == end ? (w->in_txn ? w->txn_pos : w->pos)
-				       : pos_of(w, w->floor);
 
-	w->next_max = w->floor + w->slot_mask;
-	w->pos_max = pos + w->payload_mask + 1;
+	if (w->floor == end)
+		return w->in_txn ? w->txn_pos : w->pos;
+	return pos_of(w, w->floor);
+}
+
+/* What may be reached before the floor has to move, or sleepers to look, again. */
+static void set_limits(struct rt_writer *w)
+{
+	w->next_max = rt_min(w->floor + w->slot_mask, w->quarter_seq);
+	w->pos_max = rt_min(held_pos(w) + w->payload_mask + 1, w->quarter_pos);
 }
 
 /*
  * Sleepers of every topic look up once in a quarter of the ring, or those of a
  * quiet topic would be lapped asleep by topics that are not theirs.
  */
-static void wake_each_quarter(struct rt_writer *w)
+static void wake_each_quarter(struct rt_writer *w, uint64_t pos_end)
 {
 	uint32_t all = UINT32_MAX;
 
-	if (w->next < w->quarter_seq && w->pos < w->quarter_pos)
+	if (w->next <= w->quarter_seq && pos_end <= w->quarter_pos)
 		return;
 	w->quarter_seq = w->next + (w->slot_mask + 1) / RT_TXN_SHARE;
-	w->quarter_pos = w->pos + (w->payload_mask + 1) / RT_TXN_SHARE;
+	w->quarter_pos = pos_end + (w->payload_mask + 1) / RT_TXN_SHARE;
 	if (w->sweep) {
 		rt_keeper_note(w->keeper, all);
 		return;
@@ -115,9 +121,9 @@ static RT_COLD void move_floor(struct rt_writer *w, uint64_t pos_end)
 	uint64_t end = w->in_txn ? w->txn_first : w->next;
 	uint64_t floor = w->floor;
 
-	if (w->next > w->next_max)
+	if (w->next > floor + w->slot_mask)
 		floor = rt_max(floor, w->next - n_slots + n_slots / RT_STEPS);
-	if (pos_end > w->pos_max)
+	if (pos_end > held_pos(w) + payload_size)
 		floor = rt_max(floor, seq_at_pos(w, w->floor, end,
 						 pos_end - payload_size +
 							 payload_size / RT_STEPS));
@@ -126,9 +132,9 @@ static RT_COLD void move_floor(struct rt_writer *w, uint64_t pos_end)
 		w->floor = floor;
 		rt_store64(&w->hot->floor, floor);
 	}
+	wake_each_quarter(w, pos_end);
 	set_limits(w);
 	assert(w->next <= w->next_max && pos_end <= w->pos_max);
-	wake_each_quarter(w);
 }
 
 /* Where the payload of the next event goes: contiguous, so maybe at the start again. */
