@@ -14,18 +14,15 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
-#include <signal.h>
 #include <stdlib.h>
-#include <sys/ptrace.h>
 #include <sys/syscall.h>
 #include <sys/user.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 #include <ringtail.h>
 
 #include "shm/ring.h"
 #include "tests/stress/plan.h"
+#include "tests/stress/step.h"
 
 #define FEED    "steps"
 #define AHEAD   64 /* events that a child prepares */
@@ -399,80 +396,38 @@ static void prepare(uint64_t first, unsigned writer)
 }
 
 /* In the child.  What is between the stops is stepped. */
-static __attribute__((noreturn)) void work(const struct job *job)
+static void work(const void *arg)
 {
+	const struct job *job = arg;
 	const struct plan_event *next = prepared;
 	struct rt_writer *writer = NULL;
 
-	if (ptrace(PTRACE_TRACEME, 0, NULL, NULL) < 0)
-		_exit(77);
 	if (!job->n_txns)
-		(void)raise(SIGSTOP);
+		step_stop();
 	if (open_writer(job->dir, job->n_slots, &writer) < 0)
 		_exit(1);
 	if (job->n_txns) {
 		if (plan_commit_to(writer, job->warm, job->writer) < 0)
 			_exit(2);
 		prepare(rt_writer_head(writer) + 1, job->writer);
-		(void)raise(SIGSTOP);
+		step_stop();
 		for (unsigned i = 0; i < job->n_txns; i++) {
 			if (plan_commit(writer, next) < 0)
 				_exit(3);
 			next += next->txn_size;
 		}
 	}
-	(void)raise(SIGSTOP);
+	step_stop();
 	_exit(0);
 }
 
-/* Starts it; it stands at its first stop afterwards.  0: it could not. */
 static pid_t start(const struct job *job)
 {
-	pid_t pid = fork();
-	int status = 0;
+	pid_t pid = step_start(work, job);
 
-	if (pid == 0)
-		work(job);
-	if (pid < 0 || waitpid(pid, &status, 0) != pid || !WIFSTOPPED(status)) {
-		FAIL("the writer did not come to its first stop (status %#x)", status);
-		return 0;
-	}
-	(void)ptrace(PTRACE_SETOPTIONS, pid, NULL,
-		     (void *)(PTRACE_O_EXITKILL | PTRACE_O_TRACESYSGOOD));
+	if (!pid)
+		FAIL("the writer did not come to its first stop");
 	return pid;
-}
-
-enum step {
-	STEPPED,
-	AT_END,
-	BROKEN
-};
-
-/* To the next instruction (PTRACE_SINGLESTEP) or system call (PTRACE_SYSCALL). */
-static enum step step(pid_t pid, int request)
-{
-	int status;
-
-	if (ptrace((enum __ptrace_request)request, pid, NULL, NULL) < 0 ||
-	    waitpid(pid, &status, 0) != pid) {
-		FAIL("cannot step: %s", strerror(errno));
-		return BROKEN;
-	}
-	if (WIFSTOPPED(status) && WSTOPSIG(status) == SIGSTOP)
-		return AT_END;
-	if (WIFSTOPPED(status) &&
-	    (WSTOPSIG(status) == SIGTRAP || WSTOPSIG(status) == (SIGTRAP | 0x80)))
-		return STEPPED;
-	FAIL("the writer ended with status %#x", status);
-	return BROKEN;
-}
-
-static void end(pid_t pid)
-{
-	if (pid > 0) {
-		(void)kill(pid, SIGKILL);
-		(void)waitpid(pid, NULL, 0);
-	}
 }
 
 /*
@@ -585,7 +540,7 @@ static int step_to_change(struct scene *s, pid_t pid, int n)
 	int changes = 0;
 	enum step at;
 
-	while ((at = step(pid, PTRACE_SINGLESTEP)) == STEPPED) {
+	while ((at = step(pid, PTRACE_SINGLESTEP)) == STEP_DONE) {
 		if (!has_changed(s))
 			continue;
 		if (++changes == n)
@@ -593,7 +548,7 @@ static int step_to_change(struct scene *s, pid_t pid, int n)
 		if (!n && !look_around(s))
 			return -1;
 	}
-	return at == BROKEN ? -1 : changes;
+	return at == STEP_FAILED ? -1 : changes;
 }
 
 static int verdict(bool fine)
@@ -625,7 +580,7 @@ static void every_instruction_leaves_the_ring_whole(void **state)
 		fine = pid && (s.follower || scene_begin(&s, s.published));
 		if (fine)
 			n = step_to_change(&s, pid, 0);
-		end(pid);
+		step_kill(pid);
 		assert_true(verdict(fine && n > 0));
 		changes += n;
 	}
@@ -650,7 +605,7 @@ static bool kill_in_commit(uint64_t warm, int n, bool *ret_fine)
 	*ret_fine = pid && scene_begin(&s, warm);
 	if (*ret_fine)
 		changes = step_to_change(&s, pid, n);
-	end(pid);
+	step_kill(pid);
 	*ret_fine = *ret_fine && changes > 0 && look_around(&s) && go_on(&s, 64);
 	scene_fini(&s);
 	return changes == n;
@@ -695,8 +650,8 @@ static bool die_in_the_middle(struct scene *s)
 	fine = pid && scene_begin(s, warm);
 	/* The seq word of its second event is the last but one to be stored. */
 	while (fine && !rt_ring_ready(&s->segment, warm + 2) && !size)
-		size = step(pid, PTRACE_SINGLESTEP) != STEPPED;
-	end(pid);
+		size = step(pid, PTRACE_SINGLESTEP) != STEP_DONE;
+	step_kill(pid);
 	return fine && !size && look_around(s) && s->published == warm;
 }
 
@@ -719,7 +674,7 @@ static bool kill_in_recovery(int n, bool *ret_fine)
 	}
 	if (*ret_fine)
 		changes = step_to_change(&s, pid, n);
-	end(pid);
+	step_kill(pid);
 	*ret_fine = *ret_fine && changes > 0 && look_around(&s) && go_on(&s, 64);
 	scene_fini(&s);
 	return changes == n;
@@ -746,7 +701,7 @@ static bool kill_in_move(int n, bool after_rename, uint32_t next_slots, bool *re
 {
 	struct scene s;
 	struct job job = { NULL, 128, 1, 0, 0 };
-	enum step at = BROKEN;
+	enum step at = STEP_FAILED;
 	int stops = 0;
 	pid_t pid = 0;
 	bool renamed = false;
@@ -763,21 +718,21 @@ static bool kill_in_move(int n, bool after_rename, uint32_t next_slots, bool *re
 		struct user_regs_struct regs;
 
 		if (after_rename && renamed) {
-			at = step_to_change(&s, pid, n) == n ? STEPPED : AT_END;
+			at = step_to_change(&s, pid, n) == n ? STEP_DONE : STEP_AT_END;
 			break;
 		}
 		at = step(pid, PTRACE_SYSCALL);
-		if (at != STEPPED || (++stops == n && !after_rename))
+		if (at != STEP_DONE || (++stops == n && !after_rename))
 			break;
 		if (ptrace(PTRACE_GETREGS, pid, NULL, &regs) == 0 &&
 		    regs.orig_rax == SYS_renameat)
 			renamed = access(t_path(s.dir, FEED "/.ring.new"), F_OK) < 0;
 	}
-	end(pid);
-	*ret_fine =
-		*ret_fine && pid && at != BROKEN && follow(&s) && go_on(&s, next_slots);
+	step_kill(pid);
+	*ret_fine = *ret_fine && pid && at != STEP_FAILED && follow(&s) &&
+		    go_on(&s, next_slots);
 	scene_fini(&s);
-	return at == STEPPED;
+	return at == STEP_DONE;
 }
 
 static void a_writer_killed_in_a_move_loses_nobody(void **state)
@@ -798,17 +753,6 @@ static void a_writer_killed_in_a_move_loses_nobody(void **state)
 	assert_true(kills > 10);
 }
 
-static bool may_trace(void)
-{
-	struct job job = { t_dir_new(), 64, 0, 0, 1 };
-	pid_t pid = start(&job);
-	bool may = pid && step(pid, PTRACE_SINGLESTEP) == STEPPED;
-
-	end(pid);
-	t_dir_drop((char *)(uintptr_t)job.dir);
-	return may;
-}
-
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
@@ -819,7 +763,7 @@ int main(int argc, char **argv)
 	};
 
 	every_change = argc > 1 && strcmp(argv[1], "all") == 0;
-	if (!may_trace())
+	if (!step_permitted())
 		t_skip_all("no single-stepping here: ptrace(2) is not permitted");
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
