@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * test_batch.c - ringtail_next_batch() and ringtail_next_txn()
+ * test_next_batch.c - ringtail_next_batch() and ringtail_next_txn()
  */
 #include "tests/unit/rig.h"
 
@@ -271,5 +271,5 @@ int main(void)
 		T(a_transaction_that_was_begun_survives_a_lap),
 	};
 
-	return cmocka_run_group_tests_name("batch", tests, NULL, NULL);
+	return cmocka_run_group_tests_name("next_batch", tests, NULL, NULL);
 }
