@@ -502,6 +502,11 @@ void rt_cmd_watch(struct rt_session *session, const struct rt_request *request)
 		return;
 	}
 	for (uint32_t i = 1; i < request->n; i++)
+		if (rt_arg(request, i).len > session->feed->writer->max_key) {
+			rt_change_refused(session, RT_E_TOO_BIG, rt_arg(request, i).len, 0);
+			return;
+		}
+	for (uint32_t i = 1; i < request->n; i++)
 		if (!add_watch(session, rt_arg(request, i))) {
 			rt_reply_error(&session->reply, "OOM no memory to watch a key");
 			return;

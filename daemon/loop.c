@@ -281,15 +281,12 @@ static void on_accept(struct rt_loop *loop, struct listener *listener,
 		      const struct io_uring_cqe *cqe)
 {
 	if (!(cqe->flags & IORING_CQE_F_MORE))
-		listener->accepting = false; /* again at the next tick, or now */
-	if (cqe->res >= 0) {
-		loop->ops->accepted(loop->ctx, cqe->res);
-		if (!listener->accepting && !loop->deaf)
-			arm_accept(loop, listener);
-	} else if (cqe->res != -EMFILE && cqe->res != -ENFILE && cqe->res != -ENOMEM &&
-		   cqe->res != -ENOBUFS && !listener->accepting && !loop->deaf) {
+		listener->accepting = false;
+	if (cqe->res < 0)
+		return; /* no descriptors or memory: again at the next tick */
+	loop->ops->accepted(loop->ctx, cqe->res);
+	if (!listener->accepting && !loop->deaf)
 		arm_accept(loop, listener);
-	}
 }
 
 static void rearm_later(struct rt_loop *loop, struct rt_conn *conn)
