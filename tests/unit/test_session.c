@@ -218,6 +218,9 @@ static void limits_are_named(void **state)
 	assert_string_equal(ask(lines),
 			    "-ERR key is 101 bytes long, the limit of feed 'small' "
 			    "is 100 (max_key)\r\n");
+	(void)snprintf(lines, sizeof(lines), "WATCH k %.101s\r\n", long_text);
+	begins(ask(lines), "-ERR key is 101 bytes long");
+	assert_int_equal(f.session->n_watches, 0);
 	(void)snprintf(lines, sizeof(lines), "SET k %.1501s\r\n", long_text);
 	assert_string_equal(ask(lines),
 			    "-ERR value is 1501 bytes long, the limit of feed "
