@@ -43,9 +43,10 @@ static bool add_arg(struct rt_resp *resp, size_t at, size_t len)
 	if (RT_UNLIKELY(resp->n_args == resp->cap_args)) {
 		uint32_t cap = resp->cap_args * 2;
 		bool held = resp->args == resp->held;
-		struct rt_span *args =
-			realloc(held ? NULL : resp->args, cap * sizeof(*args));
+		struct rt_span *args;
 
+		assert(cap > 0); /* it begins with what is held in place */
+		args = realloc(held ? NULL : resp->args, cap * sizeof(*args));
 		if (!args)
 			return false;
 		if (held)
