@@ -191,9 +191,8 @@ struct ringtail_filter {
 };
 
 /* ringtail_options.flags */
-#define RINGTAIL_WAIT_FOR_FEED 0x1u /* open waits up to open_timeout_ns for the feed \
-				     */
-#define RINGTAIL_ALLOW_FUTURE 0x2u  /* a start above the newest event waits for it */
+#define RINGTAIL_WAIT_FOR_FEED 0x1u /* open waits for it, up to open_timeout_ns */
+#define RINGTAIL_ALLOW_FUTURE  0x2u /* a start above the newest event waits for it */
 
 /*
  * How to open a reader.  Begin with RINGTAIL_OPTIONS_INIT, which fills in size
