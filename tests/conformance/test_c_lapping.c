@@ -450,7 +450,7 @@ static void c5_a_reader_stopped_anywhere_never_sees_mixed_bytes(void **state)
 	board->last = seq;
 	assert_int_equal(t_join(pid), 0);
 	assert_int_equal(board->delivered + board->lost, seq);
-	assert_true(board->gaps > 100);
+	assert_true(board->gaps > 0);
 	assert_true(board->delivered > 0);
 	(void)munmap(board, sizeof(*board));
 }
@@ -522,13 +522,16 @@ static void c6_oldest_is_aligned_while_the_writer_laps_the_ring(void **state)
 	options.open_timeout_ns = T_AGES_NS;
 	for (int i = 0; i < 3000; i++) {
 		const struct ringtail_event *events;
+		bool caught_up = false;
 		size_t n = 0;
 		int outcome;
 
 		t_ok(t_try_open(feed, options, &reader));
-		do /* nothing was committed yet, or not again */
+		do { /* a gap only after it had caught up, which is its start then */
 			outcome = ringtail_next_txn(reader, &events, &n, T_AGES_NS);
-		while (outcome == RINGTAIL_CAUGHT_UP);
+			assert_true(outcome != RINGTAIL_GAP || caught_up);
+			caught_up |= outcome == RINGTAIL_CAUGHT_UP;
+		} while (outcome == RINGTAIL_CAUGHT_UP || outcome == RINGTAIL_GAP);
 		t_is(outcome, RINGTAIL_EVENT);
 		assert_int_equal(events[0].txn_index, 0);
 		assert_int_equal(n, events[0].txn_size);

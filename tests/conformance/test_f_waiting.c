@@ -259,35 +259,82 @@ static int open_court(const struct ball *ball, const char *own, const char *othe
 	return ringtail_open(other, &ro, reader);
 }
 
-/* Waits for the other side's n-th event, at most 5 s a time. */
-static bool await(struct ringtail *reader, uint64_t n)
+/*
+ * A sleep ends by itself after a second, so a wake-up that was lost looks like a wait
+ * of that length.  So does a machine that stood still, which the canary tells.
+ */
+#define LOST_NS (900 * (uint64_t)T_MS)
+
+struct canary {
+	_Atomic bool done;
+	uint64_t late_ns; /* most that a short pause took too long */
+	pthread_t thread;
+};
+
+static void *pause_again_and_again(void *arg)
 {
+	struct canary *canary = arg;
+
+	while (!canary->done) {
+		uint64_t begun = t_now_ns(), took;
+
+		t_sleep_ms(20);
+		took = t_now_ns() - begun;
+		canary->late_ns = took > canary->late_ns ? took : canary->late_ns;
+	}
+	return NULL;
+}
+
+/* Waits for the other side's n-th event, at most 5 s a time. */
+static bool await(struct ringtail *reader, uint64_t n, uint64_t *longest)
+{
+	uint64_t begun = t_now_ns(), took;
 	struct ringtail_event event;
 	int outcome;
 
 	do
 		outcome = ringtail_next(reader, &event, 5000 * T_MS);
 	while (outcome == RINGTAIL_CAUGHT_UP);
+	took = t_now_ns() - begun;
+	if (n > 1 && took > *longest) /* the first waits for the other to begin */
+		*longest = took;
 	return outcome == RINGTAIL_EVENT && event.seq == n;
+}
+
+static int rally(const struct ball *ball, struct ringtail_writer *writer,
+		 struct ringtail *reader, bool serve)
+{
+	struct canary canary = { 0 };
+	uint64_t longest = 0;
+	int verdict = 0;
+
+	if (pthread_create(&canary.thread, NULL, pause_again_and_again, &canary))
+		return 7;
+	for (unsigned i = 1; i <= ball->rounds && !verdict; i++) {
+		if (!serve && !await(reader, i, &longest))
+			verdict = 2;
+		else if (ringtail_put(writer, "k", 1, &i, sizeof(i), 0))
+			verdict = 3;
+		else if (serve && !await(reader, i, &longest))
+			verdict = 4;
+	}
+	canary.done = true;
+	(void)pthread_join(canary.thread, NULL);
+	if (!verdict && longest > LOST_NS && canary.late_ns < LOST_NS / 3)
+		verdict = 6;
+	return verdict;
 }
 
 static int play(const struct ball *ball, const char *own, const char *other, bool serve)
 {
 	struct ringtail_writer *writer = NULL;
 	struct ringtail *reader = NULL;
-	int verdict = 0;
+	int verdict;
 
 	if (open_court(ball, own, other, &writer, &reader))
 		return 1;
-	for (unsigned i = 1; i <= ball->rounds && !verdict; i++) {
-		if (!serve && !await(reader, i))
-			verdict = 2;
-		else if (ringtail_put(writer, "k", 1, &i, sizeof(i), 0))
-			verdict = 3;
-		else if (serve && !await(reader, i))
-			verdict = 4;
-	}
-	if (!t_accounts_add_up(reader))
+	verdict = rally(ball, writer, reader, serve);
+	if (!verdict && !t_accounts_add_up(reader))
 		verdict = 5;
 	ringtail_close(reader);
 	ringtail_writer_close(writer);

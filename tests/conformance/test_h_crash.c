@@ -37,7 +37,7 @@ static void h1_readers_go_on_where_the_dead_writer_ended(void **state)
 	assert_int_equal(ringtail_state(attached), RINGTAIL_DEAD);
 
 	t_feed_start(feed, (struct t_ring){ 0 });
-	assert_int_equal(ringtail_state(attached), RINGTAIL_LIVE);
+	assert_true(t_becomes(attached, RINGTAIL_LIVE));
 	resumed = t_open(feed, t_after_marker(marker));
 	t_put(feed, "k", "2");
 	t_drained(attached, "2:k=2;");
@@ -460,7 +460,7 @@ static void h3_a_second_writer_is_refused_until_the_first_is_dead(void **state)
 	printf("# H3: pid %d %s\n", pid,
 	       squatter ? "is in use again" : "cannot be given to another here");
 	t_ok(open_another(feed, &writer));
-	assert_int_equal(ringtail_state(reader), RINGTAIL_LIVE);
+	assert_true(t_becomes(reader, RINGTAIL_LIVE));
 	t_ok(ringtail_put(writer, "k", 1, "3", 1, 0));
 	t_drained(reader, "3:k=3;");
 	ringtail_writer_close(writer);
@@ -479,16 +479,6 @@ static void h3_a_second_writer_is_refused_until_the_first_is_dead(void **state)
  * ---- H4: stopped ----
  */
 
-static bool is_stalled(void *reader)
-{
-	return ringtail_state(reader) == RINGTAIL_STALLED;
-}
-
-static bool is_live(void *reader)
-{
-	return ringtail_state(reader) == RINGTAIL_LIVE;
-}
-
 static void h4_a_stopped_writer_is_stalled_not_dead(void **state)
 {
 	struct t_feed *feed = *state;
@@ -497,17 +487,17 @@ static void h4_a_stopped_writer_is_stalled_not_dead(void **state)
 	t_feed_start(feed, (struct t_ring){ .beat_ms = 50 });
 	reader = t_open(feed, t_after(0));
 	t_put(feed, "k", "1");
-	assert_true(t_within_ms(60000, is_live, reader));
+	assert_true(t_becomes(reader, RINGTAIL_LIVE));
 
 	(void)kill(t_feed_pid(feed), SIGSTOP);
-	assert_true(t_within_ms(60000, is_stalled, reader));
+	assert_true(t_becomes(reader, RINGTAIL_STALLED));
 	t_drained(reader, "1:k=1;");
 	assert_true(t_info(reader).heartbeat_age_ns >=
 		    3 * t_info(reader).beat_every_ns);
 	t_drained(reader, "");
 
 	(void)kill(t_feed_pid(feed), SIGCONT);
-	assert_true(t_within_ms(60000, is_live, reader));
+	assert_true(t_becomes(reader, RINGTAIL_LIVE));
 	t_put(feed, "k", "2");
 	t_drained(reader, "2:k=2;");
 	assert_int_equal(t_stats(reader).lost, 0);

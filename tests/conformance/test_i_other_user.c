@@ -272,7 +272,7 @@ static void i4_a_readers_lock_keeps_no_writer_out(void **state)
 	t_feed_start(feed, (struct t_ring){ 0 });
 	t_put(feed, "k", "2");
 	t_drained(reader, "1:k=1;2:k=2;");
-	assert_int_equal(ringtail_state(reader), RINGTAIL_LIVE);
+	assert_true(t_becomes(reader, RINGTAIL_LIVE));
 	t_close(reader);
 	(void)kill(pid, SIGKILL);
 	assert_int_equal(t_join(pid), 1000 + SIGKILL);

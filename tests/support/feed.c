@@ -347,6 +347,25 @@ bool t_is_asleep(void *id)
 	return asleep;
 }
 
+struct wanted_state {
+	struct ringtail *reader;
+	enum ringtail_state state;
+};
+
+static bool is_in_state(void *arg)
+{
+	struct wanted_state *wanted = arg;
+
+	return ringtail_state(wanted->reader) == (int)wanted->state;
+}
+
+bool t_becomes(struct ringtail *reader, enum ringtail_state state)
+{
+	struct wanted_state wanted = { reader, state };
+
+	return t_within_ms(60000, is_in_state, &wanted);
+}
+
 uint64_t t_cpu_ns(int pid)
 {
 	struct timespec used = { 0 };

@@ -157,6 +157,9 @@ void t_close(struct ringtail *reader);
 /* Is thread (or process) @id asleep?  For t_within_ms(); @id points to an int. */
 bool t_is_asleep(void *id);
 
+/* Is the writer in that state, or gets there?  A slow machine's heartbeats are late. */
+bool t_becomes(struct ringtail *reader, enum ringtail_state state);
+
 /* Its processor time in nanoseconds, all threads. */
 uint64_t t_cpu_ns(int pid);
 
