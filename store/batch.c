@@ -8,6 +8,13 @@
 
 #define CHECKED_FROM (offsetof(struct rt_log_batch, check) + sizeof(uint64_t))
 
+static uint64_t check_of(const uint8_t *data, const struct rt_log_batch *header,
+			 uint64_t salt)
+{
+	return XXH3_64bits_withSeed(data + CHECKED_FROM, header->size - CHECKED_FROM,
+				    salt ^ header->n_txns);
+}
+
 static int grow(struct rt_batch *batch, size_t more)
 {
 	size_t need = batch->len + more;
@@ -73,8 +80,11 @@ int rt_batch_add(struct rt_batch *batch, uint8_t op, uint8_t flags, const void *
 	size_t used = sizeof(event) + key_len + value_len;
 	size_t size = rt_round_up(used, RT_WORD);
 	uint8_t *to;
-	int r = grow(batch, size);
+	int r;
 
+	assert(batch->txn_at && key_len && key_len <= UINT16_MAX &&
+	       value_len <= UINT32_MAX);
+	r = grow(batch, size);
 	if (r < 0)
 		return r;
 	to = batch->data + batch->len;
@@ -104,6 +114,7 @@ void rt_batch_end(struct rt_batch *batch, uint64_t time_ns)
 	memcpy(batch->data + batch->txn_at, &txn, sizeof(txn));
 	batch->n_txns++;
 	batch->n_events += batch->txn_events;
+	batch->last_ns = time_ns;
 	batch->txn_at = 0;
 }
 
@@ -128,8 +139,7 @@ void rt_batch_seal(struct rt_batch *batch, uint64_t salt, uint64_t synced_seq)
 	assert(batch->n_txns && !batch->txn_at);
 	memcpy(&header.time_ns, batch->data + sizeof(header), sizeof(header.time_ns));
 	memcpy(batch->data, &header, sizeof(header));
-	header.check = XXH3_64bits_withSeed(batch->data + CHECKED_FROM,
-					    batch->len - CHECKED_FROM, salt);
+	header.check = check_of(batch->data, &header, salt);
 	memcpy(batch->data, &header, sizeof(header));
 }
 
@@ -137,7 +147,10 @@ bool rt_batch_header_valid(const struct rt_log_batch *header, uint64_t seq)
 {
 	return header->magic == RT_LOG_BATCH_MAGIC && header->first_seq == seq &&
 	       header->size > sizeof(*header) && header->size <= RT_LOG_BATCH_MAX &&
-	       header->size % RT_WORD == 0 && header->n_txns && header->n_events;
+	       header->size % RT_WORD == 0 && header->n_txns &&
+	       header->n_events >= header->n_txns &&
+	       header->n_events <= header->size / sizeof(struct rt_log_event) &&
+	       header->n_events <= UINT64_MAX - seq;
 }
 
 bool rt_batch_valid(const uint8_t *data, size_t len, uint64_t salt, uint64_t seq)
@@ -149,8 +162,7 @@ bool rt_batch_valid(const uint8_t *data, size_t len, uint64_t salt, uint64_t seq
 	memcpy(&header, data, sizeof(header));
 	if (!rt_batch_header_valid(&header, seq) || header.size > len)
 		return false;
-	return header.check == XXH3_64bits_withSeed(data + CHECKED_FROM,
-						    header.size - CHECKED_FROM, salt);
+	return header.check == check_of(data, &header, salt);
 }
 
 void rt_batch_open(const uint8_t *data, struct rt_batch_cursor *ret)

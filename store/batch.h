@@ -21,6 +21,7 @@ struct rt_batch {
 	uint64_t first_seq;
 	uint64_t n_events;
 	uint32_t n_txns;
+	uint64_t last_ns;    /* time of its newest transaction */
 	size_t txn_at;       /* where the open transaction begins; 0: none */
 	uint32_t txn_events; /* in it so far */
 };
@@ -31,6 +32,7 @@ void rt_batch_fini(struct rt_batch *batch);
 
 /* A transaction: begin, events, end; or abort, after which it was never there. */
 int rt_batch_begin(struct rt_batch *batch); /* -ENOMEM */
+/* @key_len: 1 .. 65535; @value_len: at most 4 GiB less 1. */
 int rt_batch_add(struct rt_batch *batch, uint8_t op, uint8_t flags, const void *key,
 		 size_t key_len, const void *value, size_t value_len); /* -ENOMEM */
 void rt_batch_end(struct rt_batch *batch, uint64_t time_ns); /* none without events */

@@ -56,7 +56,7 @@ struct rt_log_header {
 struct rt_log_batch {
 	uint32_t magic; /* RT_LOG_BATCH_MAGIC */
 	uint32_t n_txns;
-	uint64_t check; /* XXH3, seeded with the salt, of all that follows this word */
+	uint64_t check; /* XXH3 of what follows, seeded with salt ^ n_txns */
 	uint64_t size;  /* bytes, this header included */
 	uint64_t first_seq;
 	uint64_t n_events;

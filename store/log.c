@@ -40,6 +40,16 @@ static bool is_synced(const struct rt_log *log)
 	return log->config.mode != RT_LOG_MEMORY;
 }
 
+static int sync_fd(const struct rt_log *log, int fd)
+{
+	int r;
+
+	do {
+		r = io_of(log)->fdatasync(fd) < 0 ? -errno : 0;
+	} while (r == -EINTR); /* interrupted before it was over, not failed */
+	return r;
+}
+
 static int write_all(const struct rt_log *log, int fd, const void *data, size_t len,
 		     uint64_t at)
 {
@@ -130,8 +140,10 @@ static int make_segment(struct rt_log *log, uint64_t size, int *ret_fd)
 {
 	uint64_t salt = rt_random64();
 	char name[32];
+	bool named = false;
 	int r;
 
+	rt_segment_name(log->next, ".log", name);
 	(void)unlinkat(log->dir_fd, TMP_NAME, 0);
 
 	AUTO_CLOSE int fd = openat(log->dir_fd, TMP_NAME,
@@ -144,15 +156,17 @@ static int make_segment(struct rt_log *log, uint64_t size, int *ret_fd)
 		r = write_header(log, fd, salt);
 	if (!r)
 		r = set_access(log, fd);
-	if (!r && is_synced(log) && io_of(log)->fdatasync(fd) < 0)
-		r = -errno;
-	rt_segment_name(log->next, ".log", name);
-	if (!r && renameat(log->dir_fd, TMP_NAME, log->dir_fd, name) < 0)
-		r = -errno;
+	if (!r && is_synced(log))
+		r = sync_fd(log, fd);
+	if (!r) {
+		r = renameat(log->dir_fd, TMP_NAME, log->dir_fd, name) < 0 ? -errno : 0;
+		named = !r;
+	}
 	if (!r && is_synced(log) && fsync(log->dir_fd) < 0)
 		r = -errno;
 	if (r < 0) {
-		(void)unlinkat(log->dir_fd, TMP_NAME, 0);
+		/* Under its name it would be a hole as soon as the old one grows. */
+		(void)unlinkat(log->dir_fd, named ? name : TMP_NAME, 0);
 		return r;
 	}
 	log->salt = salt;
@@ -213,6 +227,11 @@ int rt_log_place(struct rt_log *log, uint64_t size, struct rt_fault *fault, int 
 			log->name, log->what);
 		return -EIO;
 	}
+	if (size > RT_LOG_BATCH_MAX) {
+		rt_fault_set(fault, "feed '%s': %" PRIu64 " bytes are too many at once",
+			     log->name, size);
+		return -EMSGSIZE;
+	}
 	if (log->fd < 0 || log->offset + size > log->segment_end) {
 		int r = roll(log, size, fault);
 
@@ -245,10 +264,20 @@ void rt_log_wrote(struct rt_log *log, const struct rt_batch *batch)
 	log->offset += batch->len;
 	log->n_bytes += batch->len;
 	log->next += batch->n_events;
+	log->last_ns = batch->last_ns;
 	if (log->config.mode == RT_LOG_DISK)
 		log->synced = log->next - 1;
 	else
 		log->unsynced = log->config.mode == RT_LOG_OS;
+}
+
+void rt_log_unwrote(struct rt_log *log)
+{
+	static const uint8_t none[sizeof(struct rt_log_batch)];
+
+	/* A batch that got there whole after all would be history to the next who
+	 * opens the log.  If this fails too, it is, as if the answer had been lost. */
+	(void)write_all(log, log->fd, none, sizeof(none), log->offset);
 }
 
 int rt_log_append(struct rt_log *log, struct rt_batch *batch, struct rt_fault *fault)
@@ -261,10 +290,12 @@ int rt_log_append(struct rt_log *log, struct rt_batch *batch, struct rt_fault *f
 		return r;
 	rt_batch_seal(batch, log->salt, log->synced);
 	r = write_all(log, fd, batch->data, batch->len, offset);
-	if (r < 0)
+	if (r < 0) {
+		rt_log_unwrote(log);
 		return fail(log, fault, "write", r);
-	if (log->config.mode == RT_LOG_DISK && io_of(log)->fdatasync(fd) < 0) {
-		r = -errno;
+	}
+	r = log->config.mode == RT_LOG_DISK ? sync_fd(log, fd) : 0;
+	if (r < 0) {
 		log->failed = true;
 		return fail(log, fault, "sync", r);
 	}
@@ -275,12 +306,12 @@ int rt_log_append(struct rt_log *log, struct rt_batch *batch, struct rt_fault *f
 int rt_log_sync(struct rt_log *log, struct rt_fault *fault)
 {
 	uint64_t last = log->next - 1;
+	int r;
 
 	if (!log->unsynced || log->fd < 0)
 		return 0;
-	if (io_of(log)->fdatasync(log->fd) < 0) {
-		int r = -errno;
-
+	r = sync_fd(log, log->fd);
+	if (r < 0) {
 		/* The kernel may have dropped the pages: another try would lie. */
 		log->failed = true;
 		return fail(log, fault, "sync", r);
@@ -423,6 +454,21 @@ int rt_log_same_history(int dir_fd, uint64_t epoch, uint64_t seq, uint64_t curre
 		at++;
 	/* What came before the next epoch began is common to both. */
 	return at + 1 < n && seq < epochs[at + 1].first_seq ? 0 : RT_E_EPOCH;
+}
+
+int rt_log_has_epoch(int dir_fd, uint64_t epoch)
+{
+	AUTO_FREE struct rt_epoch *epochs = NULL;
+	size_t n = 0;
+	int r = rt_epochs_read(dir_fd, &epochs, &n);
+
+	if (r < 0)
+		return r;
+	for (size_t i = 0; i < n; i++) {
+		if (epochs[i].epoch == epoch)
+			return 0;
+	}
+	return RT_E_EPOCH;
 }
 
 /*

@@ -104,6 +104,9 @@ int rt_log_place(struct rt_log *log, uint64_t size, struct rt_fault *fault, int 
 /* The batch is there (and synced, if the mode says so). */
 void rt_log_wrote(struct rt_log *log, const struct rt_batch *batch);
 
+/* It is not, since the write failed: nothing of it may come to life later. */
+void rt_log_unwrote(struct rt_log *log);
+
 /* Seal, place, write, sync if the mode says so, and count: all of an append. */
 int rt_log_append(struct rt_log *log, struct rt_batch *batch, struct rt_fault *fault);
 
@@ -146,5 +149,8 @@ int rt_log_repair(const char *path, uint64_t seq, struct rt_fault *fault);
  * 0 yes; RT_E_EPOCH no; negative errno.
  */
 int rt_log_same_history(int dir_fd, uint64_t epoch, uint64_t seq, uint64_t current);
+
+/* 0: @epoch is one of the log's; RT_E_EPOCH it is not; negative errno. */
+int rt_log_has_epoch(int dir_fd, uint64_t epoch);
 
 #endif

@@ -151,7 +151,8 @@ int rt_segment_open(int dir_fd, uint64_t first_seq, const char *what,
 
 	rt_segment_name(first_seq, ".log", name);
 
-	AUTO_CLOSE int fd = openat(dir_fd, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	AUTO_CLOSE int fd =
+		openat(dir_fd, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
 
 	if (fd < 0) {
 		r = -errno;
@@ -295,6 +296,15 @@ static const uint8_t *at_offset(const struct rt_log_reader *reader)
 	return reader->window + (reader->offset - reader->window_at);
 }
 
+/* Does the file hold that much behind the offset?  Else no memory is spent on it. */
+static bool is_in_file(const struct rt_log_reader *reader, uint64_t size)
+{
+	struct stat st;
+
+	return fstat(reader->fd, &st) == 0 && (uint64_t)st.st_size >= reader->offset &&
+	       (uint64_t)st.st_size - reader->offset >= size;
+}
+
 /* 1 a whole valid batch is in the window at the offset; 0 not; negative errno. */
 static int load_batch(struct rt_log_reader *reader)
 {
@@ -315,6 +325,8 @@ static int load_batch(struct rt_log_reader *reader)
 		if (!rt_batch_header_valid(&header, reader->next))
 			continue;
 		if (header.size > (uint64_t)n) {
+			if (!is_in_file(reader, header.size))
+				continue;
 			n = fill_window(reader, header.size);
 			if (n < 0)
 				return (int)n;
@@ -412,8 +424,8 @@ static ssize_t read_index(const struct rt_log_reader *reader, struct rt_log_inde
 
 	rt_segment_name(reader->header.first_seq, ".idx", name);
 
-	AUTO_CLOSE int fd =
-		openat(reader->dir_fd, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	AUTO_CLOSE int fd = openat(reader->dir_fd, name,
+				   O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
 
 	if (fd < 0 || fstat(fd, &st) < 0 || st.st_size <= 0 || st.st_size > 64 << 20)
 		return 0;
@@ -442,8 +454,11 @@ static bool entry_is_true(struct rt_log_reader *reader,
 	       header.time_ns == entry->time_ns;
 }
 
-/* Moves to the last indexed batch that begins at or before what is looked for. */
-static void use_index(struct rt_log_reader *reader, uint64_t seq, uint64_t time_ns)
+/*
+ * Moves to the last indexed batch that begins at or before what is looked for.
+ * Returns whether it moved.
+ */
+static bool use_index(struct rt_log_reader *reader, uint64_t seq, uint64_t time_ns)
 {
 	AUTO_FREE struct rt_log_index *entries = NULL;
 	ssize_t low = 0, high = read_index(reader, &entries);
@@ -462,7 +477,9 @@ static void use_index(struct rt_log_reader *reader, uint64_t seq, uint64_t time_
 		reader->next = entries[low - 1].seq;
 		reader->offset = entries[low - 1].offset;
 		reader->window_len = 0;
+		return true;
 	}
+	return false;
 }
 
 /* The last segment that begins at or before @seq. */
@@ -487,10 +504,26 @@ static int seek_segment(struct rt_log_reader *reader, uint64_t seq,
 	}
 }
 
+/* On to the batch that holds @seq.  1; 0 the valid ones end before; negative errno. */
+static int walk_to(struct rt_log_reader *reader, uint64_t seq)
+{
+	struct rt_log_batch header;
+	int r;
+
+	while ((r = load_batch(reader)) == 1) {
+		memcpy(&header, at_offset(reader), sizeof(header));
+		if (header.n_events > seq - reader->next)
+			return 1;
+		reader->offset += header.size;
+		reader->next += header.n_events;
+	}
+	return r;
+}
+
 int rt_log_reader_seek(struct rt_log_reader *reader, uint64_t seq,
 		       struct rt_fault *fault)
 {
-	struct rt_log_batch header;
+	bool indexed;
 	int r;
 
 	if (reader->fd >= 0 && reader->next == seq)
@@ -498,19 +531,17 @@ int rt_log_reader_seek(struct rt_log_reader *reader, uint64_t seq,
 	r = seek_segment(reader, seq, fault);
 	if (r < 0)
 		return r;
-	use_index(reader, seq, 0);
-	for (;;) {
-		r = load_batch(reader);
-		if (r < 0)
-			return r;
+	indexed = use_index(reader, seq, 0);
+	r = walk_to(reader, seq);
+	if (!r && indexed && reader->next != seq) {
+		/* Where the index leads looked right and was not. */
+		r = rt_log_reader_enter(reader, reader->header.first_seq, fault);
 		if (!r)
-			return reader->next == seq ? 0 : damaged(reader, fault);
-		memcpy(&header, at_offset(reader), sizeof(header));
-		if (reader->next + header.n_events > seq)
-			return 0;
-		reader->offset += header.size;
-		reader->next += header.n_events;
+			r = walk_to(reader, seq);
 	}
+	if (r < 0)
+		return r;
+	return r || reader->next == seq ? 0 : damaged(reader, fault);
 }
 
 static uint64_t segment_time(struct rt_log_reader *reader, uint64_t first_seq)
@@ -546,6 +577,6 @@ int rt_log_reader_seek_time(struct rt_log_reader *reader, uint64_t time_ns,
 	r = rt_log_reader_enter(reader, segments.first_seqs[low ? low - 1 : 0], fault);
 	if (r < 0)
 		return r;
-	use_index(reader, 0, time_ns);
+	(void)use_index(reader, 0, time_ns); /* else from the begin of the segment */
 	return 0;
 }

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <sys/stat.h>
 
 #include "shm/segment.h"
 
@@ -19,7 +20,8 @@ static void close_file(FILE **file)
 /* *@ret is NULL when there is no such file. */
 static int open_text(int dir_fd, const char *name, FILE **ret)
 {
-	AUTO_CLOSE int fd = openat(dir_fd, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	AUTO_CLOSE int fd =
+		openat(dir_fd, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
 
 	*ret = NULL;
 	if (fd < 0)
@@ -43,7 +45,8 @@ static int replace_text(int dir_fd, const char *name, const char *text, size_t l
 		       O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0644);
 	ssize_t n;
 
-	if (fd < 0)
+	/* For all readers, whatever the umask: it says nothing but numbers. */
+	if (fd < 0 || fchmod(fd, 0644) < 0)
 		return -errno;
 	n = write(fd, text, len);
 	if (n < 0)
@@ -69,13 +72,14 @@ int rt_epochs_read(int dir_fd, struct rt_epoch **ret, size_t *ret_n)
 	epochs = calloc(RT_EPOCHS_MAX, sizeof(*epochs));
 	if (!epochs)
 		return -ENOMEM;
-	while (file && n < RT_EPOCHS_MAX &&
+	while (file &&
 	       (r = fscanf(file, "%16" SCNx64 " %" SCNu64, &epoch, &first)) == 2) {
-		if (!epoch || (n && first < epochs[n - 1].first_seq))
+		if (!epoch || n == RT_EPOCHS_MAX ||
+		    (n && first <= epochs[n - 1].first_seq))
 			return RT_E_CORRUPT;
 		epochs[n++] = (struct rt_epoch){ epoch, first };
 	}
-	if (file && n < RT_EPOCHS_MAX && r != EOF)
+	if (file && r != EOF)
 		return RT_E_CORRUPT;
 	*ret = rt_take_ptr(&epochs);
 	*ret_n = n;
@@ -121,8 +125,12 @@ int rt_state_read(int dir_fd, enum rt_stop *ret)
 		*ret = RT_STOP_CLEAN;
 	else if (strcmp(word, "cut") == 0)
 		*ret = RT_STOP_CUT;
+	else if (strcmp(word, "open") != 0 && strcmp(word, "synced") != 0)
+		return RT_E_CORRUPT;
+	else if (strcmp(boot, now) == 0)
+		*ret = RT_STOP_CRASH;
 	else
-		*ret = strcmp(boot, now) == 0 ? RT_STOP_CRASH : RT_STOP_BOOT;
+		*ret = word[0] == 'o' ? RT_STOP_BOOT : RT_STOP_BOOT_SYNCED;
 	return 0;
 }
 

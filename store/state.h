@@ -4,7 +4,8 @@
  *
  *	epochs	a line for each epoch, oldest first: epoch in hexadecimal, the seq at
  *		which it began in decimal
- *	state	"clean" or "open" or "cut", and the boot it was written in
+ *	state	"clean", "open", "synced" (open, and nothing is visible before it is on
+ *		disk) or "cut", and the boot it was written in
  *
  * Both are replaced as a whole by rename.
  */
@@ -25,17 +26,18 @@ int rt_epochs_read(int dir_fd, struct rt_epoch **ret, size_t *ret_n);
 int rt_epochs_write(int dir_fd, const struct rt_epoch *epochs, size_t n);
 
 enum rt_stop {
-	RT_STOP_NONE = 0,  /* no file: a new log */
-	RT_STOP_CLEAN = 1, /* closed properly */
-	RT_STOP_CRASH = 2, /* of the writer, in this boot */
-	RT_STOP_BOOT = 3,  /* of the machine: in another boot, not closed */
-	RT_STOP_CUT = 4,   /* history was cut by repair */
+	RT_STOP_NONE = 0,        /* no file: a new log */
+	RT_STOP_CLEAN = 1,       /* closed properly */
+	RT_STOP_CRASH = 2,       /* of the writer, in this boot */
+	RT_STOP_CUT = 3,         /* history was cut by repair */
+	RT_STOP_BOOT = 4,        /* of the machine: in another boot, not closed */
+	RT_STOP_BOOT_SYNCED = 5, /* the same, but all that was visible is on disk */
 };
 
 /* How the log was left. */
 int rt_state_read(int dir_fd, enum rt_stop *ret);
 
-/* @word: "open", "clean" or "cut". */
+/* @word: one of the four. */
 int rt_state_write(int dir_fd, const char *word);
 
 #endif

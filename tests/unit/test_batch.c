@@ -1,0 +1,256 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * test_batch.c - store/batch.c
+ */
+#include "tests/unit/logrig.h"
+
+#define SALT UINT64_C(77)
+
+static int setup_batch(void **state)
+{
+	struct rt_batch *batch = calloc(1, sizeof(*batch));
+
+	rt_batch_reset(batch, 1);
+	*state = batch;
+	return 0;
+}
+
+static int teardown_batch(void **state)
+{
+	rt_batch_fini(*state);
+	free(*state);
+	return 0;
+}
+
+#define TB(name) cmocka_unit_test_setup_teardown(name, setup_batch, teardown_batch)
+
+/* By plan, seq by seq, to the end; the number of events, -1 for nonsense. */
+static int read_back(const struct rt_batch *batch)
+{
+	struct rt_batch_cursor cursor;
+	struct rt_item item;
+	int n = 0, r;
+
+	rt_batch_open(batch->data, &cursor);
+	while ((r = rt_batch_next(&cursor, &item)) == 1) {
+		if (!lr_is(&item, batch->first_seq + (uint64_t)n))
+			return -1;
+		n++;
+	}
+	return r < 0 ? r : n;
+}
+
+static void what_goes_in_comes_out(void **state)
+{
+	struct rt_batch *batch = *state;
+
+	for (unsigned i = 0; i < 400; i++)
+		lr_add_txn(batch);
+	rt_batch_seal(batch, SALT, 0);
+
+	assert_true(rt_batch_valid(batch->data, batch->len, SALT, 1));
+	assert_int_equal(read_back(batch), 1000);
+	assert_int_equal(batch->n_events, 1000);
+	assert_int_equal(batch->last_ns, lr_time(1000));
+}
+
+static void every_length_of_key_and_value(void **state)
+{
+	struct rt_batch *batch = *state;
+	struct rt_batch_cursor cursor;
+	struct rt_item item;
+	static char bytes[65535];
+
+	memset(bytes, 'b', sizeof(bytes));
+	t_ok(rt_batch_begin(batch));
+	for (size_t i = 1; i < 40; i++)
+		t_ok(rt_batch_add(batch, RT_OP_PUT, 1, bytes, i, bytes, 40 - i));
+	t_ok(rt_batch_add(batch, RT_OP_DELETE, 2, bytes, sizeof(bytes), NULL, 0));
+	rt_batch_end(batch, 5);
+	rt_batch_seal(batch, SALT, 0);
+
+	rt_batch_open(batch->data, &cursor);
+	for (size_t i = 1; i < 40; i++) {
+		assert_int_equal(rt_batch_next(&cursor, &item), 1);
+		assert_int_equal(item.key_len, i);
+		assert_int_equal(item.value_len, 40 - i);
+		assert_memory_equal(item.key, bytes, i);
+		assert_memory_equal(item.value, bytes, 40 - i);
+		assert_int_equal(item.flags, 1);
+	}
+	assert_int_equal(rt_batch_next(&cursor, &item), 1);
+	assert_int_equal(item.key_len, 65535);
+	assert_int_equal(item.value_len, 0);
+	assert_int_equal(item.op, RT_OP_DELETE);
+	assert_int_equal(rt_batch_next(&cursor, &item), 0);
+	assert_int_equal(rt_batch_next(&cursor, &item), 0);
+}
+
+static void an_aborted_transaction_was_never_there(void **state)
+{
+	struct rt_batch *batch = *state;
+	size_t len;
+
+	lr_add_txn(batch);
+	len = batch->len;
+	t_ok(rt_batch_begin(batch));
+	t_ok(rt_batch_add(batch, RT_OP_PUT, 0, "x", 1, "y", 1));
+	rt_batch_abort(batch);
+	assert_int_equal(batch->len, len);
+	t_ok(rt_batch_begin(batch));
+	rt_batch_end(batch, 1); /* without events: none */
+	assert_int_equal(batch->len, len);
+	lr_add_txn(batch);
+	rt_batch_seal(batch, SALT, 0);
+
+	assert_int_equal(read_back(batch), 3);
+}
+
+static void memory_is_kept_and_nothing_of_its_content(void **state)
+{
+	struct rt_batch *batch = *state;
+
+	assert_true(rt_batch_is_empty(batch));
+	for (unsigned i = 0; i < 4000; i++)
+		lr_add_txn(batch);
+	rt_batch_reset(batch, 11);
+	assert_true(rt_batch_is_empty(batch));
+	lr_add_txn(batch);
+	rt_batch_seal(batch, SALT, 10);
+
+	assert_true(rt_batch_valid(batch->data, batch->len, SALT, 11));
+	assert_int_equal(read_back(batch), 1);
+}
+
+static void another_seq_or_salt_is_another_batch(void **state)
+{
+	struct rt_batch *batch = *state;
+
+	lr_add_txn(batch);
+	rt_batch_seal(batch, SALT, 0);
+
+	assert_true(rt_batch_valid(batch->data, batch->len, SALT, 1));
+	assert_false(rt_batch_valid(batch->data, batch->len, SALT + 1, 1));
+	assert_false(rt_batch_valid(batch->data, batch->len, SALT, 2));
+	assert_false(rt_batch_valid(batch->data, 0, SALT, 1));
+}
+
+static void every_flipped_bit_is_found(void **state)
+{
+	struct rt_batch *batch = *state;
+
+	for (unsigned i = 0; i < 5; i++)
+		lr_add_txn(batch);
+	rt_batch_seal(batch, SALT, 0);
+	for (size_t bit = 0; bit < batch->len * 8; bit++) {
+		batch->data[bit / 8] ^= (uint8_t)(1u << bit % 8);
+		assert_false(rt_batch_valid(batch->data, batch->len, SALT, 1));
+		batch->data[bit / 8] ^= (uint8_t)(1u << bit % 8);
+	}
+	assert_true(rt_batch_valid(batch->data, batch->len, SALT, 1));
+}
+
+static void every_shorter_one_is_invalid(void **state)
+{
+	struct rt_batch *batch = *state;
+	uint8_t *exact;
+
+	for (unsigned i = 0; i < 5; i++)
+		lr_add_txn(batch);
+	rt_batch_seal(batch, SALT, 0);
+	for (size_t len = 0; len < batch->len; len++) {
+		exact = malloc(len + !len); /* so that a byte too many is seen */
+		memcpy(exact, batch->data, len);
+		assert_false(rt_batch_valid(exact, len, SALT, 1));
+		free(exact);
+	}
+}
+
+static struct rt_log_batch header_of(const struct rt_batch *batch)
+{
+	struct rt_log_batch header;
+
+	memcpy(&header, batch->data, sizeof(header));
+	return header;
+}
+
+static void headers_without_sense_are_none(void **state)
+{
+	struct rt_batch *batch = *state;
+	struct rt_log_batch good, h;
+
+	lr_add_txn(batch);
+	rt_batch_seal(batch, SALT, 0);
+	good = header_of(batch);
+	assert_true(rt_batch_header_valid(&good, 1));
+	h = good, h.size = 0;
+	assert_false(rt_batch_header_valid(&h, 1));
+	h = good, h.size = sizeof(h);
+	assert_false(rt_batch_header_valid(&h, 1));
+	h = good, h.size++;
+	assert_false(rt_batch_header_valid(&h, 1));
+	h = good, h.size = RT_LOG_BATCH_MAX + 8;
+	assert_false(rt_batch_header_valid(&h, 1));
+	h = good, h.n_events = 0;
+	assert_false(rt_batch_header_valid(&h, 1));
+	h = good, h.n_txns = 0;
+	assert_false(rt_batch_header_valid(&h, 1));
+	h = good, h.n_txns = 2; /* more than events */
+	assert_false(rt_batch_header_valid(&h, 1));
+	h = good, h.n_events = h.size; /* more than fit */
+	assert_false(rt_batch_header_valid(&h, 1));
+	h = good, h.first_seq = UINT64_MAX; /* seqs that wrap */
+	assert_false(rt_batch_header_valid(&h, UINT64_MAX));
+}
+
+/* Whatever lengths say, the cursor stays within the batch and comes to an end. */
+static void lengths_that_lie_are_nonsense(void **state)
+{
+	struct rt_batch *batch = *state;
+	struct t_random random = { 1 };
+	struct rt_batch_cursor cursor;
+	struct rt_item item;
+	unsigned bad = 0;
+
+	for (unsigned i = 0; i < 4; i++)
+		lr_add_txn(batch);
+	rt_batch_seal(batch, SALT, 0);
+	for (unsigned round = 0; round < 20000; round++) {
+		size_t from = sizeof(struct rt_log_batch);
+		size_t at = from + t_random_below(&random, batch->len - from);
+		uint8_t *copy = malloc(batch->len);
+		unsigned n = 0;
+		int r;
+
+		memcpy(copy, batch->data, batch->len);
+		copy[at] = (uint8_t)t_random64(&random);
+		rt_batch_open(copy, &cursor);
+		while ((r = rt_batch_next(&cursor, &item)) == 1) {
+			assert_true(item.key >= copy && item.key_len);
+			assert_true(item.prev + item.prev_len <= copy + batch->len);
+			assert_in_range(++n, 1, 1000);
+		}
+		bad += r < 0;
+		free(copy);
+	}
+	assert_true(bad > 100);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TB(what_goes_in_comes_out),
+		TB(every_length_of_key_and_value),
+		TB(an_aborted_transaction_was_never_there),
+		TB(memory_is_kept_and_nothing_of_its_content),
+		TB(another_seq_or_salt_is_another_batch),
+		TB(every_flipped_bit_is_found),
+		TB(every_shorter_one_is_invalid),
+		TB(headers_without_sense_are_none),
+		TB(lengths_that_lie_are_nonsense),
+	};
+
+	(void)setup;
+	(void)teardown;
+	return cmocka_run_group_tests_name("batch", tests, NULL, NULL);
+}
