@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+#include <limits.h>
 #include <ringtail.h>
 
 #include "client/reader.h"
@@ -38,7 +39,7 @@ const char *ringtail_strerror(int code)
 	}
 	if (code >= 0)
 		return "no error";
-	return strerror_r(-code, text, sizeof(text));
+	return strerror_r(code < -INT_MAX ? INT_MAX : -code, text, sizeof(text));
 }
 
 struct rt_fault *rt_open_fault(void)
