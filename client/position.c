@@ -236,12 +236,21 @@ static int64_t describe_txn(struct ringtail *r, struct rt_event *ev, enum rt_loo
 	struct rt_buffer *buffer = &r->buffer;
 	uint32_t size = ev->txn_size;
 	uint32_t index = ev->txn_index;
+	uint64_t left = r->segment.geo.max_txn_bytes;
 	int64_t bytes = 0;
 	int e = rt_buffer_reserve(buffer, size - index, 0);
 
 	if (e < 0)
 		return e;
 	for (;;) {
+		uint64_t own = (uint64_t)ev->key_len + ev->value_len;
+
+		if (own > left) {
+			/* Or a lap; in either case not worth the memory. */
+			*look = RT_LOOK_CORRUPT;
+			return bytes;
+		}
+		left -= own;
 		if (rt_reader_wants(r, ev)) {
 			rt_event_describe(ev, &buffer->events[buffer->n++]);
 			bytes += (int64_t)rt_buffer_room(ev->key_len, ev->value_len);
