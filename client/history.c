@@ -28,6 +28,11 @@ static bool open_log(struct ringtail *r, struct rt_fault *fault)
 	if (n < 0 || (size_t)n >= sizeof(path) ||
 	    rt_log_reader_open(path, fault, &r->log) < 0)
 		return false;
+	/* One that was left here by another history is none. */
+	if (rt_log_has_epoch(r->log.dir_fd, r->segment.geo.epoch) < 0) {
+		rt_log_reader_close(&r->log);
+		return false;
+	}
 	r->log_open = true;
 	return true;
 }
@@ -122,10 +127,14 @@ static int damaged(struct ringtail *r)
 /* The next batch; RINGTAIL_EVENT if there is one. */
 static int next_batch(struct ringtail *r)
 {
-	uint64_t head = rt_load64(&r->segment.hot->head);
 	const uint8_t *data;
-	int e = rt_log_reader_next(&r->log, head, &r->fault, &data);
+	int e;
 
+	if (rt_load32(&r->cancel))
+		return rt_reader_canceled(
+			r); /* filters can move over a lot in a call */
+	r->log_head = rt_load64(&r->segment.hot->head);
+	e = rt_log_reader_next(&r->log, r->log_head, &r->fault, &data);
 	if (e == 1) {
 		rt_batch_open(data, &r->log_at);
 		return RINGTAIL_EVENT;
@@ -137,22 +146,37 @@ static int next_batch(struct ringtail *r)
 	return rt_reader_stop(r, e);
 }
 
+/* Is what the batch has next committed?  The log is always ahead of the ring. */
+static bool is_committed(struct ringtail *r)
+{
+	if (RT_UNLIKELY(r->log_at.seq > r->log_head))
+		r->log_head = rt_load64(&r->segment.hot->head);
+	return r->log_at.seq <= r->log_head;
+}
+
 /* One transaction of the batch into the buffer, or the rest of one. */
 static int take_txn(struct ringtail *r)
 {
+	struct rt_batch_cursor *cursor = &r->log_at, begin = *cursor;
 	struct rt_buffer *buffer = &r->buffer;
 	struct rt_item item;
 	int e;
 
+	if (!is_committed(r))
+		return RINGTAIL_NOTHING;
 	do {
-		e = rt_batch_next(&r->log_at, &item);
-		if (e <= 0)
-			return e < 0 ? damaged(r) : RINGTAIL_NOTHING;
+		e = rt_batch_next(cursor, &item);
+		if (e < 0 || (!e && cursor->at && cursor->seq != r->log.next))
+			return damaged(r);
+		if (!e)
+			return RINGTAIL_NOTHING;
 		if (item.seq < r->next)
 			continue; /* sought into the middle of a batch */
 		e = rt_buffer_reserve(buffer, buffer->n + 1, 0);
-		if (e < 0)
+		if (e < 0) {
+			*cursor = begin;
 			return e;
+		}
 		if (r->filters.all ||
 		    rt_filters_match(&r->filters, item.op, item.key, item.key_len))
 			describe(&item, &buffer->events[buffer->n++]);
@@ -172,7 +196,8 @@ static bool may_leave(struct ringtail *r)
 
 	rt_ring_bounds(&r->segment, &oldest, &head);
 	return r->next > head ||
-	       (r->next >= oldest && r->next >= rt_ring_half(&r->segment));
+	       (head - r->next < r->segment.geo.n_slots && r->next >= oldest &&
+		r->next >= rt_ring_half(&r->segment));
 }
 
 int rt_reader_fetch_log(struct ringtail *r)

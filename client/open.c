@@ -94,7 +94,7 @@ static int start_in_log(struct ringtail *r, uint64_t seq, uint64_t oldest,
 	}
 	if (e != -ENOENT && e != RINGTAIL_E_COMPACTED)
 		return e;
-	if (rt_reader_oldest_in_log(r, &in_log) == 0)
+	if (rt_reader_oldest_in_log(r, &in_log) == 0 && in_log > seq + 1)
 		oldest = rt_min(oldest, in_log);
 	if (r->on_gap == RINGTAIL_ON_GAP_ERROR) {
 		rt_fault_set(fault,
@@ -163,12 +163,19 @@ static int start_after_marker(struct ringtail *r, const struct ringtail_options 
 }
 
 /* The oldest there is, in the ring or in the log. */
-static int start_oldest(struct ringtail *r, uint64_t oldest, uint64_t head)
+static int start_oldest(struct ringtail *r, uint64_t oldest)
 {
 	uint64_t in_log;
 
-	if (rt_reader_oldest_in_log(r, &in_log) == 0 && in_log < oldest)
-		return start_in_log(r, in_log - 1, oldest, head);
+	/* What was the oldest can be gone before it is opened. */
+	while (rt_reader_oldest_in_log(r, &in_log) == 0 && in_log < oldest) {
+		int e = rt_reader_enter_log(r, in_log, rt_open_fault());
+
+		if (!e)
+			oldest = in_log;
+		else if (e != RINGTAIL_E_COMPACTED)
+			return e;
+	}
 	start_after(r, oldest - 1);
 	return 0;
 }
@@ -207,7 +214,7 @@ static int find_start(struct ringtail *r, const struct ringtail_options *o)
 	case RINGTAIL_START_TIME:
 		return start_at_time(r, o->time_ns, oldest, head);
 	case RINGTAIL_START_OLDEST:
-		return start_oldest(r, oldest, head);
+		return start_oldest(r, oldest);
 	default:
 		start_after(r, head);
 		return 0;

@@ -77,6 +77,12 @@ static uint64_t resume_at(const struct ringtail *r, uint64_t oldest, uint64_t he
 	return rt_min(rt_max(rt_ring_half(&r->segment), oldest), head + 1);
 }
 
+static bool is_fresh(const struct ringtail *r)
+{
+	return r->start_kind == RINGTAIL_START_OLDEST && !r->answered &&
+	       r->position == r->start;
+}
+
 /* Nothing was promised yet but "the oldest there is": that is another one now. */
 static int restart_at(struct ringtail *r, uint64_t seq)
 {
@@ -119,6 +125,8 @@ int rt_reader_compacted(struct ringtail *r)
 		oldest = rt_min(oldest, in_log);
 	if (oldest <= r->next)
 		return RINGTAIL_NOTHING; /* it is in the ring after all */
+	if (is_fresh(r))
+		return restart_at(r, oldest);
 	rt_fault_set(&r->fault,
 		     "feed '%s': compacted: events %" PRIu64 " to %" PRIu64
 		     " are no longer held (oldest %" PRIu64 ", newest %" PRIu64 ")",
@@ -135,8 +143,7 @@ static int corrupt(struct ringtail *r, uint64_t seq)
 
 static int lapped_without_log(struct ringtail *r)
 {
-	bool fresh = r->start_kind == RINGTAIL_START_OLDEST && !r->answered &&
-		     r->position == r->start;
+	bool fresh = is_fresh(r);
 	uint64_t oldest, head, at;
 
 	rt_ring_bounds(&r->segment, &oldest, &head);
@@ -455,8 +462,12 @@ static int follow_to(struct ringtail *r, int fd)
 	move_to(r, &segment);
 	segment = RT_SEGMENT_NONE;
 	/* A ring that began above us has nothing in our slot that would say so. */
-	if (!rt_ring_intact(&r->segment, r->next))
-		return lapped(r);
+	if (!rt_ring_intact(&r->segment, r->next)) {
+		int outcome = lapped(r);
+
+		if (outcome != RINGTAIL_NOTHING)
+			return outcome;
+	}
 	/* Maybe there is something at once. */
 	return rt_reader_fetch(r);
 }

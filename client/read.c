@@ -52,17 +52,12 @@ RT_INLINE void hand_out(struct ringtail *r, struct ringtail_event *event)
 	}
 }
 
-/* An event where it lies; or from the log, where it is a copy already. */
+/* An event where it lies (then it is `lent`), or one from the log into the buffer. */
 static int lend(struct ringtail *r, struct ringtail_event *event)
 {
 	int outcome = r->in_log ? RINGTAIL_NOTHING : rt_reader_lend(r, event);
 
-	if (outcome != RINGTAIL_NOTHING || !r->in_log)
-		return outcome;
-	outcome = rt_reader_fetch(r);
-	if (outcome == RINGTAIL_EVENT)
-		hand_out(r, event);
-	return outcome;
+	return outcome == RINGTAIL_NOTHING && r->in_log ? rt_reader_fetch(r) : outcome;
 }
 
 static int try_lend(struct ringtail *r, void *event)
@@ -239,20 +234,18 @@ int ringtail_next_batch(struct ringtail *r, struct ringtail_batch *batch,
 static int borrow(struct ringtail *r, struct ringtail_event *event, int64_t timeout_ns)
 {
 	bool going = !r->stop && !rt_load32(&r->cancel);
-	int outcome;
+	int outcome = RINGTAIL_NOTHING;
 
 	if (has_buffered(r) && going) {
 		/* What another call left of a transaction is copied already. */
 		hand_out(r, event);
 		return RINGTAIL_EVENT;
 	}
-	if (going && r->answered) {
-		outcome = rt_reader_lend(r, event);
-		if (outcome != RINGTAIL_NOTHING)
-			return outcome;
-	}
-	outcome = get_slowly(r, try_lend, event, timeout_ns);
-	/* Copied into the buffer on the way to another ring, or to the end. */
+	if (going && r->answered)
+		outcome = lend(r, event);
+	if (outcome == RINGTAIL_NOTHING)
+		outcome = get_slowly(r, try_lend, event, timeout_ns);
+	/* From the log, or on the way to another ring or to the end: it is a copy. */
 	if (outcome == RINGTAIL_EVENT && !r->lent)
 		hand_out(r, event);
 	return outcome;

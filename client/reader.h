@@ -42,6 +42,7 @@ struct ringtail {
 	bool log_open; /* `log` is */
 	struct rt_log_reader log;
 	struct rt_batch_cursor log_at; /* what is left of its newest batch */
+	uint64_t log_head; /* head, as it was when it was last needed there */
 
 	uint64_t start;
 	uint64_t marker_seq; /* position at the end of the newest whole transaction */
