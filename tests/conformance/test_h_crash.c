@@ -204,9 +204,10 @@ static int write_until_killed(void *arg)
 		(void)ringtail_begin(writer);
 		for (uint32_t i = 0; i < n; i++) {
 			uint8_t value[sizeof(struct saying) + 100];
-			struct saying saying = { board->generation, i, n, pad_of(++seq),
-						 seq };
+			struct saying saying = { board->generation, i, n,
+						 pad_of(seq + 1), seq + 1 };
 
+			seq++;
 			memcpy(value, &saying, sizeof(saying));
 			memset(value + sizeof(saying), (int)(seq & 0xff), saying.pad);
 			if (ringtail_add(writer, RINGTAIL_PUT, "k", 1, value,
