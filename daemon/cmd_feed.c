@@ -27,11 +27,12 @@ void rt_cmd_select(struct rt_session *session, const struct rt_request *request)
 void rt_cmd_ringtail_marker(struct rt_session *session,
 			    const struct rt_request *request)
 {
-	const struct rt_writer *writer = session->feed->writer;
+	const struct rt_feed *feed = session->feed;
+	const struct rt_writer *writer = feed->writer;
 	char marker[RT_MARKER_LEN + 1];
 
 	(void)request;
-	rt_marker_format(rt_writer_head(writer), writer->segment.geo.epoch, marker);
+	rt_marker_format(rt_feed_seq(feed), writer->segment.geo.epoch, marker);
 	rt_reply_text(&session->reply, marker);
 }
 
@@ -60,10 +61,10 @@ static void describe(struct rt_reply *reply, const struct rt_feed *feed, uint64_
 		text_pair(reply, "reason", feed->reason);
 		return;
 	}
-	rt_marker_format(rt_writer_head(writer), writer->segment.geo.epoch, marker);
+	rt_marker_format(rt_feed_seq(feed), writer->segment.geo.epoch, marker);
 	(void)snprintf(epoch, sizeof(epoch), "%016llx",
 		       (unsigned long long)writer->segment.geo.epoch);
-	int_pair(reply, "seq", rt_writer_head(writer));
+	int_pair(reply, "seq", rt_feed_seq(feed));
 	int_pair(reply, "floor", rt_load64(&writer->hot->floor));
 	text_pair(reply, "epoch", epoch);
 	text_pair(reply, "marker", marker);

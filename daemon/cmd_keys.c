@@ -128,14 +128,18 @@ static void begin_several(struct rt_session *session)
 		rt_feed_begin(session->feed);
 }
 
-static void end_several(struct rt_session *session, bool fine)
+/* Returns whether they came to be. */
+static bool end_several(struct rt_session *session, bool fine)
 {
 	if (session->in_exec)
-		return; /* a refusal takes all of the EXEC back */
-	if (fine)
-		rt_feed_commit(session->feed);
-	else
+		return fine; /* a refusal takes all of the EXEC back */
+	if (!fine)
 		rt_feed_abort(session->feed);
+	else if (rt_feed_commit(session->feed) < 0) {
+		rt_change_refused(session, RT_FEED_E_LOG, 0, 0);
+		return false;
+	}
+	return fine;
 }
 
 void rt_cmd_mset(struct rt_session *session, const struct rt_request *request)
@@ -154,8 +158,7 @@ void rt_cmd_mset(struct rt_session *session, const struct rt_request *request)
 		if (r < 0)
 			rt_change_refused(session, r, key.len, value.len);
 	}
-	end_several(session, !r);
-	if (!r)
+	if (end_several(session, !r))
 		rt_reply_ok(&session->reply);
 }
 

@@ -35,8 +35,7 @@ static void info_server(struct rt_buf *text, const struct rt_session *session)
 	rt_text(text, "process_id:%d\r\n", getpid());
 	rt_text(text, "tcp_port:0\r\nsocket:%s\r\ndir:%s\r\n", server->config->socket,
 		server->config->dir);
-	rt_text(text, "history:ring only (no log is kept; data is unused: %s)\r\n",
-		server->config->data ? server->config->data : "not given");
+	rt_text(text, "data:%s\r\n", server->config->data ? server->config->data : "");
 	rt_text(text, "uptime_in_seconds:%llu\r\nuptime_in_days:%llu\r\n",
 		(unsigned long long)up, (unsigned long long)up / 86400);
 }
@@ -86,6 +85,25 @@ static void info_replication(struct rt_buf *text, const struct rt_session *sessi
 	rt_text(text, "role:master\r\nconnected_slaves:0\r\n");
 }
 
+static void info_log(struct rt_buf *text, const struct rt_journal *journal)
+{
+	static const char *const modes[] = { "none", "memory", "os", "disk" };
+	const struct rt_log *log = &journal->log;
+
+	rt_text(text, ",durability=%s", modes[journal->config->durability]);
+	if (journal->has_log)
+		rt_text(text,
+			",log_oldest=%llu,log_bytes=%llu,log_synced=%llu,log_syncs=%"
+			"llu,"
+			"log_sync_us=%llu",
+			(unsigned long long)(log->oldest ? log->oldest : log->next),
+			(unsigned long long)log->n_bytes,
+			(unsigned long long)log->synced,
+			(unsigned long long)journal->n_syncs,
+			(unsigned long long)journal->sync_ns / 1000);
+	rt_text(text, "\r\n");
+}
+
 static void info_feed(struct rt_buf *text, const struct rt_feed *feed, unsigned index)
 {
 	const struct rt_writer *writer = feed->writer;
@@ -98,6 +116,7 @@ static void info_feed(struct rt_buf *text, const struct rt_feed *feed, unsigned 
 		return;
 	}
 	rt_ring_bounds(&writer->segment, &oldest, &head);
+	head = rt_feed_seq(feed);
 	rt_marker_format(head, writer->segment.geo.epoch, marker);
 	rt_text(text, "feed%u:name=%s,state=live,seq=%llu,oldest=%llu,floor=%llu",
 		index, feed->config->name, (unsigned long long)head,
@@ -111,9 +130,10 @@ static void info_feed(struct rt_buf *text, const struct rt_feed *feed, unsigned 
 		(unsigned long long)feed->counts.puts,
 		(unsigned long long)feed->counts.deletes,
 		(unsigned long long)feed->counts.messages);
-	rt_text(text, ",ring_bytes=%llu,wakes=%llu\r\n",
+	rt_text(text, ",ring_bytes=%llu,wakes=%llu",
 		(unsigned long long)writer->segment.geo.file_size,
 		(unsigned long long)rt_load64(&writer->hot->n_wakes));
+	info_log(text, &feed->journal);
 }
 
 static void info_feeds(struct rt_buf *text, const struct rt_session *session)

@@ -230,7 +230,9 @@ void rt_change_refused(struct rt_session *session, int error, size_t key_len,
 	const char *name = feed->config->name;
 
 	session->refused = true;
-	if (error == RT_FEED_E_FULL)
+	if (error == RT_FEED_E_LOG)
+		rt_session_error(session, "ERR %s", feed->journal.fault.text);
+	else if (error == RT_FEED_E_FULL)
 		rt_session_error(
 			session,
 			"OOM feed '%s' holds %zu bytes of keys and values, and may "
@@ -299,8 +301,11 @@ RT_INLINE bool is_allowed(struct rt_session *session, const struct rt_command *c
 		return false;
 	}
 	if (RT_LIKELY(command->flags & RT_CMD_WRITE ? session->may_publish
-						    : session->may_read))
+						    : session->may_read)) {
+		if (!session->changed || !session->changed->failed)
+			session->changed = session->feed;
 		return true;
+	}
 	not_permitted(session, command->flags & RT_CMD_WRITE);
 	return false;
 }
@@ -503,7 +508,8 @@ void rt_cmd_watch(struct rt_session *session, const struct rt_request *request)
 	}
 	for (uint32_t i = 1; i < request->n; i++)
 		if (rt_arg(request, i).len > session->feed->writer->max_key) {
-			rt_change_refused(session, RT_E_TOO_BIG, rt_arg(request, i).len, 0);
+			rt_change_refused(session, RT_E_TOO_BIG, rt_arg(request, i).len,
+					  0);
 			return;
 		}
 	for (uint32_t i = 1; i < request->n; i++)
@@ -579,10 +585,12 @@ static void exec(struct rt_session *session)
 		at = run_queued(session, at, &spans, &cap);
 	}
 	session->in_exec = false;
-	if (feed && session->refused)
+	if (feed && session->refused) {
 		rt_feed_abort(feed);
-	else if (feed)
-		rt_feed_commit(feed);
+	} else if (feed && rt_feed_commit(feed) < 0) {
+		before = out->len;
+		rt_change_refused(session, RT_FEED_E_LOG, 0, 0);
+	}
 	if (session->refused && !out->overflow) {
 		/* Only the refusal is told, as the reply to EXEC. */
 		memmove(out->data + start, out->data + before, out->len - before);

@@ -165,12 +165,31 @@ struct rt_ring_config rt_config_ring(const struct rt_feed_config *feed)
 	};
 }
 
-static int check_feeds(const struct rt_config *config, struct rt_fault *fault)
+/* What `auto` means; os and disk need a folder. */
+static int settle_durability(const struct rt_config *config,
+			     struct rt_feed_config *feed, struct rt_fault *fault)
+{
+	if (feed->durability == RT_DURABILITY_AUTO)
+		feed->durability = config->data ? RT_LOG_OS : RT_DURABILITY_NONE;
+	if (config->data || feed->durability == RT_DURABILITY_NONE ||
+	    feed->durability == RT_LOG_MEMORY)
+		return 0;
+	rt_fault_set(
+		fault,
+		"feed '%s': durability os and disk keep a log on disk; say where with "
+		"--data DIR",
+		feed->name);
+	return -EINVAL;
+}
+
+static int check_feeds(struct rt_config *config, struct rt_fault *fault)
 {
 	for (unsigned i = 0; i < config->n_feeds; i++) {
 		struct rt_ring_config ring = rt_config_ring(&config->feeds[i]);
 		int r = rt_config_check(&ring, fault);
 
+		if (!r)
+			r = settle_durability(config, &config->feeds[i], fault);
 		if (r < 0)
 			return r;
 	}

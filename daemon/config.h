@@ -16,6 +16,12 @@
 
 #include "shm/base.h"
 #include "shm/segment.h"
+#include "store/log.h"
+
+/* What a feed can have beside enum rt_log_mode: a ring only; and `os` if there is a
+ * folder for data, else a ring only. */
+#define RT_DURABILITY_NONE 0u
+#define RT_DURABILITY_AUTO 4u
 
 #define RT_FEEDS_MAX 256u
 #define RT_IDS_MAX   64u /* users, or groups, that may publish to a feed */
@@ -40,7 +46,11 @@ struct rt_feed_config {
 	struct rt_ids group;
 	struct rt_ids publish_users;
 	struct rt_ids publish_groups;
-	uint64_t wake; /* enum rt_wake */
+	uint64_t wake;         /* enum rt_wake */
+	uint64_t durability;   /* enum rt_log_mode, RT_DURABILITY_NONE or _AUTO */
+	uint64_t segment_size; /* of the log; bytes */
+	uint64_t retain_bytes; /* 0: no limit */
+	uint64_t retain_age;   /* seconds; 0: no limit */
 };
 
 struct rt_config {

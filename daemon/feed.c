@@ -2,11 +2,11 @@
 #include "daemon/feed.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <sys/stat.h>
 
 #include "daemon/log.h"
 
-#define BEAT_NS   UINT64_C(1000000000)
 #define UNDO_KEEP 4096u /* room for undoing that stays between transactions */
 #define ENTRY_OVERHEAD \
 	(sizeof(struct rt_entry) + 24) /* what a key costs beside its bytes */
@@ -16,22 +16,25 @@
  */
 
 /* One event of the past, applied to the table. */
-static int replay(struct rt_feed *feed, const struct rt_event *event)
+static int replay(void *arg, const struct rt_item *item)
 {
-	uint64_t hash = rt_table_hash(&feed->table, event->key, event->key_len);
+	struct rt_feed *feed = arg;
+	uint64_t hash = rt_table_hash(&feed->table, item->key, item->key_len);
 	struct rt_entry *entry;
 
-	switch (event->op) {
+	if (!feed->rebuilt_from)
+		feed->rebuilt_from = item->seq;
+	switch (item->op) {
 	case RT_OP_PUT:
-		entry = rt_entry_new(hash, event->key, event->key_len, event->value,
-				     event->value_len);
+		entry = rt_entry_new(hash, item->key, item->key_len, item->value,
+				     item->value_len);
 		if (!entry)
 			return -ENOMEM;
-		entry->seq = event->seq;
+		entry->seq = item->seq;
 		free(rt_table_insert(&feed->table, entry));
 		break;
 	case RT_OP_DELETE:
-		entry = rt_table_find(&feed->table, hash, event->key, event->key_len);
+		entry = rt_table_find(&feed->table, hash, item->key, item->key_len);
 		if (entry) {
 			rt_table_remove(&feed->table, entry);
 			free(entry);
@@ -43,33 +46,18 @@ static int replay(struct rt_feed *feed, const struct rt_event *event)
 	return 0;
 }
 
-/* The table from the events that the ring still holds. */
-static int rebuild(struct rt_feed *feed, struct rt_fault *fault)
+/* The folder of the log, by durability; empty: none. */
+static int log_path(const struct rt_config *config, const struct rt_feed_config *feed,
+		    char ret[PATH_MAX])
 {
-	const struct rt_segment *segment = &feed->writer->segment;
-	uint64_t oldest, head;
+	int n = 0;
 
-	rt_ring_bounds(segment, &oldest, &head);
-	feed->rebuilt_from = oldest;
-	for (uint64_t seq = oldest; seq <= head; seq++) {
-		struct rt_event event;
-		int r;
-
-		if (rt_ring_look(segment, seq, &event) != RT_LOOK_EVENT) {
-			rt_fault_set(fault,
-				     "feed '%s': the ring is damaged at seq %llu; move "
-				     "its folder away to begin a new history",
-				     feed->config->name, (unsigned long long)seq);
-			return RT_E_CORRUPT;
-		}
-		r = replay(feed, &event);
-		if (r < 0) {
-			rt_fault_set(fault, "feed '%s': out of memory",
-				     feed->config->name);
-			return r;
-		}
-	}
-	return 0;
+	ret[0] = 0;
+	if (feed->durability == RT_LOG_MEMORY)
+		n = snprintf(ret, PATH_MAX, "%s/%s/log", config->dir, feed->name);
+	else if (feed->durability != RT_DURABILITY_NONE)
+		n = snprintf(ret, PATH_MAX, "%s/%s", config->data, feed->name);
+	return n < 0 || n >= PATH_MAX ? -ENAMETOOLONG : 0;
 }
 
 static void see_owner(struct rt_feed *feed)
@@ -83,30 +71,29 @@ static void see_owner(struct rt_feed *feed)
 	feed->mode = st.st_mode & 0777;
 }
 
-int rt_feed_open(struct rt_feed *feed, const char *dir,
-		 const struct rt_feed_config *config)
+int rt_feed_open(struct rt_feed *feed, const struct rt_config *config,
+		 const struct rt_feed_config *feed_config)
 {
-	struct rt_ring_config ring = rt_config_ring(config);
 	struct rt_fault fault = { "out of memory" };
+	char path[PATH_MAX];
 	int r;
 
-	*feed = (struct rt_feed){ .config = config,
+	*feed = (struct rt_feed){ .config = feed_config,
 				  .uid = (uid_t)-1,
 				  .gid = (gid_t)-1 };
 	r = rt_table_init(&feed->table, rt_random64());
 	if (!r)
-		r = rt_writer_open(dir, &ring, RT_WRITER_PRECISE | RT_WRITER_SELF_BEAT,
-				   BEAT_NS, &fault, &feed->writer);
+		r = log_path(config, feed_config, path);
 	if (!r)
-		r = rebuild(feed, &fault);
+		r = rt_journal_open(&feed->journal, config->dir, path[0] ? path : NULL,
+				    feed_config, replay, feed, &fault);
 	if (r < 0) {
-		/* A ring that cannot be read to its end is left as it was found. */
-		if (feed->writer)
-			rt_writer_drop(feed->writer);
-		feed->writer = NULL;
 		(void)snprintf(feed->reason, sizeof(feed->reason), "%s", fault.text);
 		return r;
 	}
+	feed->writer = feed->journal.writer;
+	if (!feed->rebuilt_from)
+		feed->rebuilt_from = rt_feed_seq(feed) + 1;
 	see_owner(feed);
 	return 0;
 }
@@ -115,7 +102,10 @@ void rt_feed_close(struct rt_feed *feed)
 {
 	if (feed->in_txn)
 		rt_feed_abort(feed);
-	rt_writer_close(feed->writer);
+	if (feed->writer)
+		(void)rt_feed_flush(feed); /* a failure is logged there */
+	if (feed->journal.writer)
+		rt_journal_close(&feed->journal, true);
 	feed->writer = NULL;
 	rt_table_fini(&feed->table);
 	free(feed->undo);
@@ -139,20 +129,47 @@ static bool is_over(const struct rt_feed *feed, size_t more)
 	       feed->config->max_state;
 }
 
+/* What was gathered is lost, and with it what the table knows: nothing more is served.
+ */
+static RT_COLD void fail(struct rt_feed *feed)
+{
+	feed->failed = true;
+	feed->writer = NULL;
+	(void)snprintf(feed->reason, sizeof(feed->reason), "%s",
+		       feed->journal.fault.text);
+	rt_log(RT_LOG_ERROR, "%s; the feed is not served any more", feed->reason);
+}
+
+/* Is there room in the log for one more event? */
+RT_INLINE int room(struct rt_feed *feed, size_t key_len, size_t value_len)
+{
+	if (RT_LIKELY(rt_journal_room(&feed->journal, key_len, value_len) == 0))
+		return 0;
+	if (!rt_batch_is_empty(&feed->journal.batch))
+		fail(feed); /* the flush that was to make room has failed */
+	return RT_FEED_E_LOG;
+}
+
 /* A change, as a transaction of its own or as part of the one begun. */
 RT_INLINE int emit(struct rt_feed *feed, uint8_t op, uint8_t flags, const void *key,
 		   size_t key_len, const void *value, size_t value_len)
 {
 	if (RT_UNLIKELY(feed->in_txn))
-		return rt_writer_add(feed->writer, op, flags, key, key_len, value,
-				     value_len);
-	return rt_writer_one(feed->writer, op, flags, key, key_len, value, value_len);
+		return rt_journal_add(&feed->journal, op, flags, key, key_len, value,
+				      value_len);
+	return rt_journal_one(&feed->journal, op, flags, key, key_len, value,
+			      value_len);
+}
+
+uint64_t rt_feed_seq(const struct rt_feed *feed)
+{
+	return rt_journal_seq(&feed->journal);
 }
 
 /* Seq of what emit() has just let out. */
 RT_INLINE uint64_t emitted(const struct rt_feed *feed)
 {
-	return feed->writer->next - 1;
+	return rt_journal_seq(&feed->journal);
 }
 
 static bool undo_room(struct rt_feed *feed)
@@ -216,6 +233,9 @@ int rt_feed_put(struct rt_feed *feed, const void *key, size_t key_len,
 		return RT_E_TOO_BIG;
 	if (RT_UNLIKELY(more > before && is_over(feed, more - before)))
 		return RT_FEED_E_FULL;
+	r = room(feed, key_len, value_len);
+	if (RT_UNLIKELY(r < 0))
+		return r;
 	if (RT_LIKELY(entry && !feed->in_txn && rt_entry_takes(entry, value_len))) {
 		r = emit(feed, RT_OP_PUT, 0, key, key_len, value, value_len);
 		if (r < 0)
@@ -241,6 +261,9 @@ int rt_feed_delete(struct rt_feed *feed, const void *key, size_t key_len)
 		return 0;
 	if (!undo_room(feed))
 		return -ENOMEM;
+	r = room(feed, key_len, 0);
+	if (r < 0)
+		return r;
 	r = emit(feed, RT_OP_DELETE, 0, key, key_len, NULL, 0);
 	if (r < 0)
 		return r;
@@ -253,8 +276,10 @@ int rt_feed_delete(struct rt_feed *feed, const void *key, size_t key_len)
 int rt_feed_message(struct rt_feed *feed, const void *key, size_t key_len,
 		    const void *value, size_t value_len)
 {
-	int r = emit(feed, RT_OP_MESSAGE, 0, key, key_len, value, value_len);
+	int r = room(feed, key_len, value_len);
 
+	if (!r)
+		r = emit(feed, RT_OP_MESSAGE, 0, key, key_len, value, value_len);
 	if (!r)
 		feed->counts.messages++;
 	return r;
@@ -266,7 +291,7 @@ int rt_feed_message(struct rt_feed *feed, const void *key, size_t key_len,
 
 void rt_feed_begin(struct rt_feed *feed)
 {
-	rt_writer_begin(feed->writer);
+	rt_journal_begin(&feed->journal);
 	feed->in_txn = true;
 	feed->counts_at_begin = feed->counts;
 }
@@ -282,17 +307,21 @@ static void end_txn(struct rt_feed *feed)
 	}
 }
 
-void rt_feed_commit(struct rt_feed *feed)
+int rt_feed_commit(struct rt_feed *feed)
 {
-	rt_writer_commit(feed->writer);
+	if (rt_journal_commit(&feed->journal) < 0) {
+		rt_feed_abort(feed);
+		return RT_FEED_E_LOG;
+	}
 	for (size_t i = 0; i < feed->n_undo; i++)
 		free(feed->undo[i].was);
 	end_txn(feed);
+	return 0;
 }
 
 void rt_feed_abort(struct rt_feed *feed)
 {
-	rt_writer_abort(feed->writer);
+	rt_journal_abort(&feed->journal);
 	feed->counts = feed->counts_at_begin;
 	while (feed->n_undo) {
 		struct rt_undo undo = feed->undo[--feed->n_undo];
@@ -310,22 +339,46 @@ void rt_feed_abort(struct rt_feed *feed)
 
 void rt_feed_set_time(struct rt_feed *feed, uint64_t time_ns)
 {
-	if (feed->writer)
+	if (!feed->writer)
+		return;
+	feed->journal.time_ns = rt_max(time_ns, feed->writer->last_ns);
+	if (!feed->journal.has_log) {
 		rt_writer_set_time(feed->writer, time_ns);
+		rt_writer_hold(feed->writer); /* until the flush of this round */
+	}
 }
 
-void rt_feed_flush(struct rt_feed *feed)
+int rt_feed_flush(struct rt_feed *feed)
 {
-	(void)feed; /* a commit to the ring is all that this version promises */
+	int r = feed->writer ? rt_journal_flush(&feed->journal) : 0;
+
+	if (r < 0)
+		fail(feed);
+	return r;
+}
+
+int rt_feed_sync_begin(struct rt_feed *feed)
+{
+	return feed->writer ? rt_journal_sync_begin(&feed->journal) : -1;
+}
+
+void rt_feed_sync_end(struct rt_feed *feed, int result)
+{
+	if (rt_journal_sync_end(&feed->journal, result) < 0 && feed->writer)
+		fail(feed);
 }
 
 void rt_feed_tick(struct rt_feed *feed)
 {
-	if (!feed->writer)
+	struct rt_writer *writer = feed->journal.writer;
+
+	if (!writer)
 		return;
-	rt_writer_beat(feed->writer);
-	if (rt_writer_bell_check(feed->writer) > 0)
+	rt_writer_beat(writer);
+	if (rt_writer_bell_check(writer) > 0)
 		rt_log(RT_LOG_WARNING,
 		       "feed '%s': its bell was damaged; made a new one",
 		       feed->config->name);
+	if (feed->writer)
+		rt_journal_retain(&feed->journal);
 }

@@ -6,22 +6,23 @@
  * at all.  A change outside begin and commit is a transaction of its own; within,
  * the table shows the changes at once, and abort takes them back.
  *
- *	session  --change-->  feed  --one, or begin add.. commit-->  ring
- *	                       |
+ *	session  --change-->  feed  --one, or begin add.. commit-->  journal
+ *	                       |                                     (log, ring)
  *	                       +--> table (answers GET and its like)
  *
- * What must be kept before it may be seen belongs between rt_feed_commit() and the
- * ring; replies to what was changed leave after rt_feed_flush().
+ * What was changed is in history after rt_feed_flush(); replies to it, and to what
+ * has seen it, leave after that.
  */
 #ifndef RINGTAIL_DAEMON_FEED_H
 #define RINGTAIL_DAEMON_FEED_H
 
 #include "daemon/config.h"
+#include "daemon/journal.h"
 #include "daemon/table.h"
-#include "shm/ring.h"
 
 /* Beside those of the ring: a change would take the table over max_state. */
 #define RT_FEED_E_FULL (-8000)
+#define RT_FEED_E_LOG  (-8001) /* the log takes nothing now: journal.fault says why */
 
 struct rt_undo {
 	struct rt_entry *now; /* in the table; NULL: the key was deleted */
@@ -35,6 +36,8 @@ struct rt_feed_counts {
 struct rt_feed {
 	const struct rt_feed_config *config;
 	struct rt_writer *writer; /* NULL: not served, `reason` says why */
+	struct rt_journal journal;
+	bool failed; /* while it was served; what was not flushed then is lost */
 	struct rt_table table;
 	struct rt_undo *undo;
 	size_t n_undo;
@@ -53,8 +56,8 @@ struct rt_feed {
  * Opens the ring and builds the table from what it holds.  A negative result leaves
  * a feed that is not served, with the reason in it; closing it is still due.
  */
-int rt_feed_open(struct rt_feed *feed, const char *dir,
-		 const struct rt_feed_config *config);
+int rt_feed_open(struct rt_feed *feed, const struct rt_config *config,
+		 const struct rt_feed_config *feed_config);
 void rt_feed_close(struct rt_feed *feed);
 
 /* NULL: no such key. */
@@ -62,8 +65,9 @@ const struct rt_entry *rt_feed_get(const struct rt_feed *feed, const void *key,
 				   size_t len);
 
 /*
- * The three changes.  Errors: RT_E_TOO_BIG, RT_FEED_E_FULL, -EINVAL an empty key,
- * -ENOMEM; nothing was changed then.  Delete: 1, or 0 when there is no such key.
+ * The three changes.  Errors: RT_E_TOO_BIG, RT_FEED_E_FULL, RT_FEED_E_LOG, -EINVAL an
+ * empty key, -ENOMEM; nothing was changed then.  Delete: 1, or 0 when there is no such
+ * key.
  */
 int rt_feed_put(struct rt_feed *feed, const void *key, size_t key_len,
 		const void *value, size_t value_len);
@@ -72,14 +76,25 @@ int rt_feed_message(struct rt_feed *feed, const void *key, size_t key_len,
 		    const void *value, size_t value_len);
 
 void rt_feed_begin(struct rt_feed *feed);
-void rt_feed_commit(struct rt_feed *feed);
+/* Negative: there is no room for it in the log; it was aborted. */
+int rt_feed_commit(struct rt_feed *feed);
 void rt_feed_abort(struct rt_feed *feed);
 
 /* The time of the commits to come; at the begin of a batch of input. */
 void rt_feed_set_time(struct rt_feed *feed, uint64_t time_ns);
 
-/* Everything that was committed is as safe as the feed promises: a ring is at once. */
-void rt_feed_flush(struct rt_feed *feed);
+/* Seq of the newest committed event, flushed or not. */
+uint64_t rt_feed_seq(const struct rt_feed *feed);
+
+/*
+ * Everything that was committed is as safe as the feed promises, and visible.
+ * Negative: it is not and will not be; the feed is not served any more.
+ */
+int rt_feed_flush(struct rt_feed *feed);
+
+/* For the loop: a descriptor that wants a sync, or -1; and what came of it. */
+int rt_feed_sync_begin(struct rt_feed *feed);
+void rt_feed_sync_end(struct rt_feed *feed, int result);
 
 /* Once a second: heartbeat, a new bell if somebody broke it. */
 void rt_feed_tick(struct rt_feed *feed);

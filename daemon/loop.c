@@ -23,6 +23,7 @@ enum tag {
 	TAG_TICK = 4,
 	TAG_SIGNAL = 5,
 	TAG_NONE = 6,
+	TAG_SYNC = 0,
 	TAG_MASK = 7,
 };
 
@@ -395,6 +396,9 @@ static void dispatch(struct rt_loop *loop, const struct io_uring_cqe *cqe)
 	case TAG_SIGNAL:
 		on_signal(loop);
 		break;
+	case TAG_SYNC:
+		loop->ops->synced(loop->ctx, ptr, cqe->res);
+		break;
 	case TAG_NONE:
 	case TAG_MASK:
 		break;
@@ -443,6 +447,14 @@ static void one_round(struct rt_loop *loop)
 	loop->ops->round(loop->ctx);
 	rearm_all(loop);
 	tell_gone(loop);
+}
+
+void rt_loop_sync(struct rt_loop *loop, int fd, void *arg)
+{
+	struct io_uring_sqe *sqe = get_sqe(loop);
+
+	io_uring_prep_fsync(sqe, fd, IORING_FSYNC_DATASYNC);
+	sqe->user_data = tagged(arg, TAG_SYNC);
 }
 
 int rt_loop_run(struct rt_loop *loop)

@@ -43,6 +43,8 @@ struct rt_loop_ops {
 	void (*gone)(void *ctx, struct rt_conn *conn);
 	void (*tick)(void *ctx);
 	void (*signalled)(void *ctx, int signo);
+	/* What rt_loop_sync() was asked for is done: 0 or a negative errno. */
+	void (*synced)(void *ctx, void *arg, int result);
 	/* All completions of this round have been told. */
 	void (*round)(void *ctx);
 };
@@ -71,6 +73,12 @@ void rt_loop_send(struct rt_loop *loop, struct rt_conn *conn, struct rt_buf *out
 
 /* Ends the connection now, whatever is still to be sent. */
 void rt_loop_shut(struct rt_loop *loop, struct rt_conn *conn);
+
+/*
+ * Syncs the data of a file meanwhile; @arg comes back with the result and is aligned to
+ * 8.  @fd stays the caller's.
+ */
+void rt_loop_sync(struct rt_loop *loop, int fd, void *arg);
 
 /* Runs until rt_loop_stop(); 0 or a negative errno. */
 int rt_loop_run(struct rt_loop *loop);

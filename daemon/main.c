@@ -36,8 +36,8 @@ static const char usage[] =
 	"main\n"
 	"  --max-clients N        --max-query BYTES        --max-pending-out BYTES\n"
 	"  --log-level LEVEL      error, warning, info or debug\n"
-	"  --data DIR             for a log on disk; no use yet: history is the ring "
-	"only\n"
+	"  --data DIR             keep a log of every feed here, so that nothing is "
+	"lost\n"
 	"  --check-config         print the settings in force, or what is wrong; exit\n"
 	"  --help  --version\n"
 	"\n"
@@ -50,8 +50,8 @@ static void on_sigbus(int signo, siginfo_t *info, void *context)
 {
 	(void)context;
 	for (unsigned i = 0; server.feeds && i < server.config->n_feeds; i++)
-		if (server.feeds[i].writer &&
-		    rt_writer_bell_fault(server.feeds[i].writer, info->si_addr))
+		if (server.feeds[i].journal.writer &&
+		    rt_writer_bell_fault(server.feeds[i].journal.writer, info->si_addr))
 			return;
 	(void)signal(signo, SIG_DFL); /* and the same instruction again */
 }
@@ -152,11 +152,6 @@ static int start(struct rt_config *config)
 	AUTO_CLOSE int signal_fd = -1;
 
 	rt_log_init((enum rt_log_level)config->log_level);
-	if (config->data)
-		rt_log(RT_LOG_WARNING,
-		       "data %s is of no use yet: this version keeps history in the "
-		       "ring only",
-		       config->data);
 	raise_fd_limit(config);
 	signal_fd = open_signals();
 	if (signal_fd < 0) {

@@ -26,16 +26,15 @@ int rt_server_open(struct rt_server *server, const struct rt_config *config)
 	for (unsigned i = 0; i < config->n_feeds; i++) {
 		struct rt_feed *feed = &server->feeds[i];
 
-		if (rt_feed_open(feed, config->dir, &config->feeds[i]) < 0) {
+		if (rt_feed_open(feed, config, &config->feeds[i]) < 0) {
 			rt_log(RT_LOG_ERROR, "feed '%s' is not served: %s",
 			       config->feeds[i].name, feed->reason);
 			continue;
 		}
 		server->n_served++;
 		rt_log(RT_LOG_INFO, "feed '%s': at seq %llu, %zu keys from seq %llu on",
-		       config->feeds[i].name,
-		       (unsigned long long)rt_writer_head(feed->writer), feed->table.n,
-		       (unsigned long long)feed->rebuilt_from);
+		       config->feeds[i].name, (unsigned long long)rt_feed_seq(feed),
+		       feed->table.n, (unsigned long long)feed->rebuilt_from);
 	}
 	return server->n_served ? 0 : -ENOENT;
 }
@@ -202,12 +201,30 @@ static void end_overdue(struct rt_server *server)
 		}
 }
 
+static void on_synced(void *ctx, void *arg, int result)
+{
+	(void)ctx;
+	rt_feed_sync_end(arg, result);
+}
+
+static void begin_syncs(struct rt_server *server)
+{
+	for (unsigned i = 0; i < server->config->n_feeds; i++) {
+		struct rt_feed *feed = &server->feeds[i];
+		int fd = rt_feed_sync_begin(feed);
+
+		if (fd >= 0)
+			rt_loop_sync(server->loop, fd, feed);
+	}
+}
+
 static void on_tick(void *ctx)
 {
 	struct rt_server *server = ctx;
 
 	for (unsigned i = 0; i < server->config->n_feeds; i++)
 		rt_feed_tick(&server->feeds[i]);
+	begin_syncs(server);
 	end_overdue(server);
 	rt_log_tick();
 	rt_notify_alive();
@@ -233,18 +250,36 @@ static void on_signalled(void *ctx, int signo)
 	}
 }
 
+/* Replies to changes that did not come to be are not sent. */
+static void settle_changes(struct rt_session *session)
+{
+	struct rt_feed *feed = session->changed;
+
+	session->changed = NULL;
+	if (RT_LIKELY(!feed || !feed->failed))
+		return;
+	rt_buf_clear(&session->reply.buf);
+	rt_reply_error(&session->reply,
+		       "ERR feed '%s': %s; what was not answered is not "
+		       "committed",
+		       feed->config->name, feed->reason);
+	rt_session_close(session, "its changes could not be logged");
+}
+
 static void on_round(void *ctx)
 {
 	struct rt_server *server = ctx;
 	struct rt_session *session = server->dirty;
 
 	server->dirty = NULL;
-	for (unsigned i = 0; session && i < server->config->n_feeds; i++)
-		rt_feed_flush(&server->feeds[i]);
+	for (unsigned i = 0; i < server->config->n_feeds; i++)
+		(void)rt_feed_flush(
+			&server->feeds[i]); /* who is concerned is told below */
 	while (session) {
 		struct rt_session *next = session->next_dirty;
 
 		session->dirty = false;
+		settle_changes(session);
 		flush(session);
 		session = next;
 	}
@@ -261,5 +296,6 @@ const struct rt_loop_ops rt_server_ops = {
 	.gone = on_gone,
 	.tick = on_tick,
 	.signalled = on_signalled,
+	.synced = on_synced,
 	.round = on_round,
 };

@@ -39,7 +39,9 @@ struct rt_session {
 	struct rt_server *server;
 	struct rt_session *next, **at; /* among all sessions */
 	struct rt_session *next_dirty;
-	struct rt_feed *feed;       /* selected */
+	struct rt_feed *feed; /* selected */
+	struct rt_feed
+		*changed; /* since replies were last let go; one that failed wins */
 	bool may_read, may_publish; /* of that feed */
 	bool dirty;
 	bool closing; /* takes no more input; ends when all is sent */

@@ -31,6 +31,9 @@ struct setting {
 };
 
 static const char *const level_words[] = { "error", "warning", "info", "debug", NULL };
+/* The places of memory, os and disk are those of enum rt_log_mode. */
+static const char *const durability_words[] = { "none", "memory", "os",
+						"disk", "auto",   NULL };
 static const char *const wake_words[] = { "bell", "always", NULL };
 
 #define K               UINT64_C(1024)
@@ -66,9 +69,12 @@ static const struct setting feed_settings[] = {
 	{ "publish_users", KIND_USERS, FEED_AT(publish_users), 0, 0, NULL, NULL },
 	{ "publish_groups", KIND_GROUPS, FEED_AT(publish_groups), 0, 0, NULL, NULL },
 	{ "wake", KIND_WORD, FEED_AT(wake), 0, 0, "bell", wake_words },
-	{ "durability", KIND_RESERVED, 0, 0, 0, NULL, NULL },
-	{ "retain_bytes", KIND_RESERVED, 0, 0, 0, NULL, NULL },
-	{ "retain_age", KIND_RESERVED, 0, 0, 0, NULL, NULL },
+	{ "durability", KIND_WORD, FEED_AT(durability), 0, 0, "auto",
+	  durability_words },
+	{ "segment", KIND_BYTES, FEED_AT(segment_size), RT_LOG_SEGMENT_MIN,
+	  RT_LOG_SEGMENT_MAX, "64M", NULL },
+	{ "retain_bytes", KIND_BYTES, FEED_AT(retain_bytes), 0, 1024 * T, "0", NULL },
+	{ "retain_age", KIND_COUNT, FEED_AT(retain_age), 0, UINT32_MAX, "0", NULL },
 	{ "max_age", KIND_RESERVED, 0, 0, 0, NULL, NULL },
 	{ "prev_value", KIND_RESERVED, 0, 0, 0, NULL, NULL },
 };
@@ -275,8 +281,7 @@ static int set(const struct setting *s, void *at, const char *value,
 	case KIND_RESERVED:
 		break;
 	}
-	rt_fault_set(fault, "%s: unsupported; this version keeps a ring only, no log",
-		     s->key);
+	rt_fault_set(fault, "%s: a name kept for a later version", s->key);
 	return -EINVAL;
 }
 

@@ -47,12 +47,11 @@
 #define RT_SLOTS_MIN   64u
 #define RT_SLOTS_MAX   (1u << 26)
 #define RT_PAYLOAD_MIN 4096u
-#define RT_PAYLOAD_MAX \
-	(UINT64_C(1) << 34) /* slot.pos counts 8-byte words in 32 bits \
-			     */
-#define RT_KEY_MAX   65535u
-#define RT_STEPS     16u /* the floor moves a sixteenth of the ring at a time */
-#define RT_TXN_SHARE 4u  /* a transaction is at most a quarter of the ring */
+/* A slot counts payload words of 8 bytes in 32 bits, twice around. */
+#define RT_PAYLOAD_MAX (UINT64_C(1) << 34)
+#define RT_KEY_MAX     65535u
+#define RT_STEPS       16u /* the floor moves a sixteenth of the ring at a time */
+#define RT_TXN_SHARE   4u  /* a transaction is at most a quarter of the ring */
 
 /* Topics: what part of the keys a sleeper cares about. */
 #define RT_TOPICS       32u
@@ -87,12 +86,11 @@ enum rt_op {
 	RT_OP_MESSAGE = 3,
 };
 
-/* rt_slot.flags */
-#define RT_EVENT_CREATED 0x01u /* put: the key was new */
-#define RT_EVENT_EXPIRED \
-	0x02u                /* delete: by the end of its time, not by a publisher \
-			      */
-#define RT_EVENT_FLAGS 0x03u /* all that format 1 knows */
+/* rt_slot.flags: a put whose key was new; a delete by the end of the key's time, not
+ * by a publisher; and all that format 1 knows. */
+#define RT_EVENT_CREATED 0x01u
+#define RT_EVENT_EXPIRED 0x02u
+#define RT_EVENT_FLAGS   0x03u
 
 struct rt_header {
 	_Atomic uint64_t magic; /* RT_MAGIC; stored last, with release */

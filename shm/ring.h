@@ -42,6 +42,7 @@
 
 /* rt_writer_open() flags */
 #define RT_WRITER_NEW_EPOCH 0x1u /* begin a new history even if one is there */
+#define RT_WRITER_ANEW      0x8u /* a ring that is damaged is no obstacle */
 #define RT_WRITER_PRECISE   0x2u /* CLOCK_REALTIME, not its coarse twin */
 #define RT_WRITER_SELF_BEAT \
 	0x4u /* the caller calls rt_writer_beat() each beat_every_ns */
@@ -67,9 +68,10 @@ struct rt_writer {
 	uint32_t max_key;
 	uint32_t max_value;
 	bool in_txn;
-	bool fence;  /* a full barrier before looking at the bell */
-	bool always; /* RT_WAKE_ALWAYS */
-	bool sweep;  /* a shared bell: tell the keeper of each commit */
+	bool fence;   /* a full barrier before looking at the bell */
+	bool always;  /* RT_WAKE_ALWAYS */
+	bool holding; /* wake-ups wait for rt_writer_release() */
+	bool sweep;   /* a shared bell: tell the keeper of each commit */
 	clockid_t clock;
 	/* the open transaction: events first .. next - 1, bytes so far */
 	uint64_t txn_first;
@@ -80,6 +82,7 @@ struct rt_writer {
 	uint64_t quarter_seq; /* sleepers of all topics are woken at these: they must */
 	uint64_t quarter_pos; /* not be lapped asleep by topics that are not theirs */
 	uint64_t wakes, wake_calls;
+	uint32_t held; /* topics that were committed for while holding */
 	struct rt_keeper_slot *keeper;
 	struct rt_segment segment;
 	int lock_fd;
@@ -159,6 +162,17 @@ RT_INLINE uint64_t rt_writer_head(const struct rt_writer *writer)
 {
 	return (writer->in_txn ? writer->txn_first : writer->next) - 1;
 }
+
+/*
+ * Between the two, commits are visible at once but wake nobody: one barrier and one
+ * look at the bell then serve a whole batch of them.  For what is over in a moment.
+ */
+void rt_writer_hold(struct rt_writer *writer);
+void rt_writer_release(struct rt_writer *writer);
+
+/* Would this event by itself be taken?  0, RT_E_TOO_BIG, -EINVAL. */
+int rt_writer_accepts(const struct rt_writer *writer, uint8_t op, uint8_t flags,
+		      size_t key_len, size_t value_len);
 
 /*
  * Would a transaction fit?  For those who must know before they begin: 0, or

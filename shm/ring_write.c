@@ -192,10 +192,8 @@ static uint32_t wake_some(struct rt_writer *w, uint32_t topics)
 	return more;
 }
 
-static __attribute__((noinline)) void wake(struct rt_writer *w, uint64_t first,
-					   uint64_t last)
+static void wake_topics(struct rt_writer *w, uint32_t topics)
 {
-	uint32_t topics = topics_of(w, first, last);
 	uint32_t rung = topics;
 
 	/* Pairs with that of rt_sleeper_arm(); and "noted already" must not be read
@@ -216,11 +214,37 @@ static __attribute__((noinline)) void wake(struct rt_writer *w, uint64_t first,
 		rt_keeper_wake(w->keeper, rung);
 }
 
+static __attribute__((noinline)) void wake(struct rt_writer *w, uint64_t first,
+					   uint64_t last)
+{
+	uint32_t topics = topics_of(w, first, last);
+
+	if (w->holding)
+		w->held |= topics;
+	else
+		wake_topics(w, topics);
+}
+
+void rt_writer_hold(struct rt_writer *w)
+{
+	w->holding = true;
+}
+
+void rt_writer_release(struct rt_writer *w)
+{
+	uint32_t topics = w->held;
+
+	w->holding = false;
+	w->held = 0;
+	if (topics)
+		wake_topics(w, topics);
+}
+
 RT_INLINE void wake_sleepers(struct rt_writer *w, uint64_t first, uint64_t last)
 {
 	/* On the processor this store-load pair is ordered by the sleepers. */
 	rt_compiler_barrier();
-	if (RT_LIKELY(!w->fence && !w->always && !w->sweep &&
+	if (RT_LIKELY(!w->fence && !w->always && !w->sweep && !w->holding &&
 		      !atomic_load_explicit(&w->bell->bits, memory_order_relaxed)))
 		return;
 	wake(w, first, last);
@@ -317,6 +341,14 @@ int rt_writer_one_kind(struct rt_writer *w, uint32_t kind, const void *key,
 	rt_store64(&w->hot->n_bytes, w->n_bytes);
 	wake_sleepers(w, seq, seq);
 	return 0;
+}
+
+int rt_writer_accepts(const struct rt_writer *w, uint8_t op, uint8_t flags,
+		      size_t key_len, size_t value_len)
+{
+	if (!is_kind(op, flags, value_len))
+		return -EINVAL;
+	return is_fine(w, key_len, value_len) ? 0 : refuse(key_len);
 }
 
 int rt_writer_one(struct rt_writer *w, uint8_t op, uint8_t flags, const void *key,

@@ -81,6 +81,7 @@ struct rt_ring_config {
 	uid_t uid;          /* owner of both; (uid_t)-1: as created */
 	gid_t gid;          /* likewise */
 	uint64_t epoch;     /* for a feed that begins; 0: a random one */
+	uint64_t first_seq; /* likewise; 0: 1 */
 };
 
 /* 1 .. RT_NAME_MAX of A-Z a-z 0-9 . _ - and no '.' or '-' in front. */

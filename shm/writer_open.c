@@ -12,12 +12,14 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 
-#define RING_NAME     "ring"
-#define RING_TMP_NAME ".ring.new"
-#define BELL_NAME     "bell"
-#define BELL_TMP_NAME ".bell.new"
-#define LOCK_NAME     "lock"
-#define SWEEP_NS      UINT64_C(1000000)
+#define RING_NAME       "ring"
+#define RING_TMP_NAME   ".ring.new"
+#define BELL_NAME       "bell"
+#define BELL_TMP_NAME   ".bell.new"
+#define LOCK_DYING_NS   UINT64_C(20000000000)
+#define LOCK_UNKNOWN_NS UINT64_C(1000000000)
+#define LOCK_NAME       "lock"
+#define SWEEP_NS        UINT64_C(1000000)
 
 static int fail(struct rt_fault *fault, const char *feed, const char *what, int r)
 {
@@ -55,21 +57,51 @@ static int open_folder(const char *dir, const char *feed, struct rt_fault *fault
 }
 
 /*
+ * How long a lock that is held may still be let go of.  A process that was killed keeps
+ * its files until the kernel has finished what it does for it, such as a sync; that it
+ * is dead already, its ring says.
+ */
+static uint64_t patience_ns(const struct rt_writer *w)
+{
+	AUTO(rt_segment_drop) struct rt_segment ring = RT_SEGMENT_NONE;
+	AUTO_CLOSE int fd =
+		openat(w->dir_fd, RING_NAME, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+
+	if (fd < 0 || rt_segment_map(fd, false, w->name, NULL, &ring) < 0)
+		return LOCK_UNKNOWN_NS;
+	return rt_load32(&ring.hot->life) & FUTEX_OWNER_DIED ? LOCK_DYING_NS : 0;
+}
+
+static int try_lock(int fd)
+{
+	struct flock lock = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
+
+	return fcntl(fd, F_OFD_SETLK, &lock) == 0 ? 0
+	       : errno == EACCES                  ? -EAGAIN
+						  : -errno;
+}
+
+/*
  * A file of its own with mode 0600, since a reader can put a read lock on the ring
  * and keep a writer out for ever.
  */
 static int take_lock(struct rt_writer *w, struct rt_fault *fault)
 {
-	struct flock lock = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
+	const struct timespec pause = { .tv_nsec = 5000000 };
+	uint64_t begun = rt_now_ns(CLOCK_MONOTONIC);
+	int r;
 
 	w->lock_fd = openat(w->dir_fd, LOCK_NAME,
 			    O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
 	if (w->lock_fd < 0)
 		return fail(fault, w->name, "open its lock", -errno);
-	if (fcntl(w->lock_fd, F_OFD_SETLK, &lock) == 0)
+	while ((r = try_lock(w->lock_fd)) == -EAGAIN &&
+	       rt_now_ns(CLOCK_MONOTONIC) - begun < patience_ns(w))
+		(void)nanosleep(&pause, NULL); /* cut short: looks sooner */
+	if (!r)
 		return 0;
-	if (errno != EAGAIN && errno != EACCES)
-		return fail(fault, w->name, "lock it", -errno);
+	if (r != -EAGAIN)
+		return fail(fault, w->name, "lock it", r);
 	rt_fault_set(fault,
 		     "feed '%s' has a writer already; only one at a time may write it",
 		     w->name);
@@ -433,6 +465,12 @@ static int carry_over(struct rt_writer *w, const struct rt_segment *old, uint64_
 }
 
 /* From here on readers look for the successor at the ring's name. */
+/* Head of a ring that begins: one below the first seq it was asked for. */
+static uint64_t first_head(const struct rt_writer *w)
+{
+	return w->config.first_seq ? w->config.first_seq - 1 : 0;
+}
+
 static void retire(struct rt_segment *old, uint64_t successor)
 {
 	rt_store64(&old->hot->successor, successor);
@@ -458,8 +496,8 @@ static int replace(struct rt_writer *w, bool new_epoch, struct rt_fault *fault)
 	int r;
 
 	w->segment = RT_SEGMENT_NONE;
-	r = make_ring(w, epoch ? epoch : rt_random64(), new_epoch ? 0 : from - 1,
-		      fault);
+	r = make_ring(w, epoch ? epoch : rt_random64(),
+		      new_epoch ? first_head(w) : from - 1, fault);
 	if (!r && !new_epoch) {
 		rt_writer_init_limits(w);
 		be_quiet(w, &quiet);
@@ -534,20 +572,41 @@ static int map_existing(struct rt_writer *w, struct rt_fault *fault)
 	return 1;
 }
 
+/* A ring where there is none, or none that can be gone on with. */
+static int begin_ring(struct rt_writer *w, struct rt_fault *fault)
+{
+	uint64_t epoch = w->config.epoch ? w->config.epoch : rt_random64();
+	int r = make_ring(w, epoch, first_head(w), fault);
+
+	return r < 0 ? r : publish_ring(w, fault);
+}
+
+/* What is there makes no sense: its readers are sent to what takes its name. */
+static int begin_anew(struct rt_writer *w, struct rt_fault *fault)
+{
+	AUTO(rt_segment_drop) struct rt_segment old = w->segment;
+	int r;
+
+	w->segment = RT_SEGMENT_NONE;
+	r = begin_ring(w, fault);
+	if (!r && old.base) {
+		retire(&old, w->segment.geo.instance);
+		wake_everybody(old.hot);
+	}
+	return r;
+}
+
 static int open_ring(struct rt_writer *w, unsigned flags, struct rt_fault *fault)
 {
 	bool new_epoch = flags & RT_WRITER_NEW_EPOCH;
 	int r = map_existing(w, fault);
 
-	if (r < 0)
-		return r;
-	if (!r) {
-		uint64_t epoch = w->config.epoch ? w->config.epoch : rt_random64();
-
-		r = make_ring(w, epoch, 0, fault);
-		return r < 0 ? r : publish_ring(w, fault);
-	}
-	r = recover(w, fault);
+	if (!r)
+		return begin_ring(w, fault);
+	if (r > 0)
+		r = recover(w, fault);
+	if ((r == RT_E_CORRUPT || r == RT_E_VERSION) && flags & RT_WRITER_ANEW)
+		return begin_anew(w, fault);
 	if (r < 0)
 		return r;
 	if (new_epoch || !is_as_asked(&w->segment, &w->config))

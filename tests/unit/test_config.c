@@ -192,7 +192,7 @@ static void a_wrong_flag_is_explained(void **state)
 		{ "--feed", "a,wake=never", "wake: 'never' is none of: bell, always" },
 		{ "--feed", "a,owner=no-such-user", "owner: no user 'no-such-user'" },
 		{ "--feed", "a,owner=0 1", "owner: more than 1" },
-		{ "--feed", "a,durability=disk", "durability: unsupported" },
+		{ "--feed", "a,durability=disk", "durability os and disk keep a log on disk" },
 		{ "--feed", "a,max_clients=3",
 		  "max_clients: no such setting of a feed" },
 		{ "--feed", NULL, "--feed needs a value" },

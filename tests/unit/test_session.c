@@ -346,7 +346,7 @@ static void a_feed_that_is_not_served_says_why(void **state)
 	struct rt_feed *other = &f.server.feeds[1];
 
 	(void)state;
-	rt_writer_close(other->writer);
+	rt_journal_close(&other->journal, true);
 	other->writer = NULL;
 	(void)snprintf(other->reason, sizeof(other->reason), "its ring is damaged");
 	assert_string_equal(ask("SELECT other\r\n"),

@@ -1,0 +1,527 @@
+/* SPDX-License-Identifier: MIT */
+#include "daemon/journal.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+
+#include "daemon/log.h"
+#include "store/log_read.h"
+
+#define BEAT_NS    UINT64_C(1000000000)
+#define BATCH_FULL (UINT64_C(1) << 20) /* bytes; then a flush in mid-round */
+
+/*
+ * ---- Opening ----
+ */
+
+/* One event of the ring in the form of one of the log. */
+static void item_of(const struct rt_event *event, struct rt_item *ret)
+{
+	*ret = (struct rt_item){
+		.seq = event->seq,
+		.time_ns = event->time_ns,
+		.key = event->key,
+		.value = event->value,
+		.value_len = event->value_len,
+		.key_len = event->key_len,
+		.op = event->op,
+		.flags = event->flags,
+		.txn_index = event->txn_index,
+		.txn_size = event->txn_size,
+	};
+}
+
+/* Events of the ring from @from on. */
+static int visit_ring(const struct rt_writer *writer, uint64_t from,
+		      int (*visit)(void *arg, const struct rt_item *item), void *arg,
+		      struct rt_fault *fault)
+{
+	uint64_t oldest, head;
+
+	rt_ring_bounds(&writer->segment, &oldest, &head);
+	for (uint64_t seq = rt_max(from, oldest); seq <= head; seq++) {
+		struct rt_event event;
+		struct rt_item item;
+		int r;
+
+		if (rt_ring_look(&writer->segment, seq, &event) != RT_LOOK_EVENT) {
+			rt_fault_set(fault,
+				     "feed '%s': the ring is damaged at seq %llu; move "
+				     "its folder away to begin a new history",
+				     writer->name, (unsigned long long)seq);
+			return RT_E_CORRUPT;
+		}
+		item_of(&event, &item);
+		r = visit(arg, &item);
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+/* First seq that a new ring should hold: it is filled with what comes after. */
+static uint64_t refill_from(const struct rt_journal *j, uint64_t n_slots)
+{
+	uint64_t oldest = j->log.oldest ? j->log.oldest : j->log.next;
+
+	return rt_max(oldest, j->log.next > n_slots ? j->log.next - n_slots : 1);
+}
+
+static int open_ring(struct rt_journal *j, const char *dir, unsigned flags,
+		     struct rt_fault *fault)
+{
+	struct rt_ring_config ring = rt_config_ring(j->config);
+
+	if (j->has_log) {
+		ring.epoch = j->log.epoch;
+		ring.first_seq = refill_from(j, ring.n_slots);
+	}
+	return rt_writer_open(dir, &ring,
+			      RT_WRITER_PRECISE | RT_WRITER_SELF_BEAT | flags, BEAT_NS,
+			      fault, &j->writer);
+}
+
+/* Lets the transactions of a batch out into the ring. */
+static void play(struct rt_journal *j, const uint8_t *data, uint64_t from)
+{
+	struct rt_writer *w = j->writer;
+	struct rt_batch_cursor cursor;
+	struct rt_item item;
+	int r = 0;
+
+	rt_writer_hold(w);
+	rt_batch_open(data, &cursor);
+	while (rt_batch_next(&cursor, &item) == 1) {
+		if (item.seq < from)
+			continue;
+		rt_writer_set_time(w, item.time_ns);
+		if (RT_LIKELY(item.txn_size == 1)) {
+			r = rt_writer_one(w, item.op, item.flags, item.key,
+					  item.key_len, item.value, item.value_len);
+		} else {
+			if (!item.txn_index)
+				rt_writer_begin(w);
+			r = rt_writer_add(w, item.op, item.flags, item.key,
+					  item.key_len, item.value, item.value_len);
+			if (item.txn_index + 1 == item.txn_size)
+				rt_writer_commit(w);
+		}
+		assert(!r); /* every limit was checked when it was gathered */
+	}
+	rt_writer_release(w);
+}
+
+/* The newest part of the log into the ring, from where the ring ends. */
+static int refill(struct rt_journal *j, const char *log_path, struct rt_fault *fault)
+{
+	AUTO(rt_log_reader_close) struct rt_log_reader reader = { .fd = -1 };
+	uint64_t from = rt_writer_head(j->writer) + 1;
+	const uint8_t *data;
+	int r;
+
+	if (from == j->log.next)
+		return 0;
+	r = rt_log_reader_open(log_path, fault, &reader);
+	if (!r)
+		r = rt_log_reader_seek(&reader, from, fault);
+	while (!r &&
+	       (r = rt_log_reader_next(&reader, j->log.next - 1, fault, &data)) == 1) {
+		play(j, data, from);
+		r = 0;
+	}
+	return r < 0 ? r : 0;
+}
+
+static int open_log(struct rt_journal *j, const char *path, uint64_t first_seq,
+		    uint64_t epoch, int (*visit)(void *arg, const struct rt_item *item),
+		    void *arg, struct rt_fault *fault)
+{
+	const struct rt_ring_config ring = rt_config_ring(j->config);
+	const struct rt_log_config config = {
+		.name = j->config->name,
+		.mode = (uint32_t)j->config->durability,
+		.segment_size = j->config->segment_size,
+		.file_mode = ring.mode,
+		.uid = ring.uid,
+		.gid = ring.gid,
+		.first_seq = first_seq,
+		.epoch = epoch,
+	};
+	struct rt_log_report report;
+	int r = rt_log_open(path, &config, visit, arg, fault, &report, &j->log);
+
+	if (r < 0)
+		return r;
+	j->has_log = true;
+	if (report.cut_bytes)
+		rt_log(RT_LOG_WARNING,
+		       "feed '%s': cut an unfinished write of %llu bytes at the end of "
+		       "its "
+		       "log, after seq %llu",
+		       j->config->name, (unsigned long long)report.cut_bytes,
+		       (unsigned long long)j->log.next - 1);
+	if (report.new_epoch)
+		rt_log(RT_LOG_WARNING,
+		       "feed '%s': not everything that was visible may have survived: "
+		       "a "
+		       "new epoch begins after seq %llu",
+		       j->config->name, (unsigned long long)j->log.next - 1);
+	return 0;
+}
+
+/* Where a reader looks for the log: beside the ring, or behind a link there. */
+static int link_log(const struct rt_journal *j, const char *log_path)
+{
+	char target[PATH_MAX];
+	int dir_fd = j->writer->dir_fd;
+	int r;
+
+	if (j->config->durability == RT_LOG_MEMORY)
+		return 0; /* it is there itself */
+	(void)unlinkat(dir_fd, ".log.new", 0);
+	if (!realpath(log_path, target) || symlinkat(target, dir_fd, ".log.new") < 0)
+		return -errno;
+	r = renameat(dir_fd, ".log.new", dir_fd, "log") < 0 ? -errno : 0;
+	if (r == -EISDIR) { /* of a time when it was kept in memory */
+		(void)renameat(dir_fd, "log", dir_fd, "log.old");
+		r = renameat(dir_fd, ".log.new", dir_fd, "log") < 0 ? -errno : 0;
+	}
+	return r;
+}
+
+/* A feed without a log must not show one of the past. */
+static void unlink_log(const struct rt_journal *j)
+{
+	if (unlinkat(j->writer->dir_fd, "log", 0) < 0 && errno == EISDIR &&
+	    renameat(j->writer->dir_fd, "log", j->writer->dir_fd, "log.old") == 0)
+		rt_log(RT_LOG_WARNING,
+		       "feed '%s': keeps no log now; moved its log to log.old",
+		       j->config->name);
+}
+
+/* What the ring knows of its end, without taking it over; 0 and 0 if there is none. */
+static void peek_ring(const char *dir, const char *name, uint64_t *ret_epoch,
+		      uint64_t *ret_head)
+{
+	AUTO(rt_segment_drop) struct rt_segment segment = RT_SEGMENT_NONE;
+	char path[PATH_MAX];
+	uint64_t oldest;
+
+	*ret_epoch = *ret_head = 0;
+	(void)snprintf(path, sizeof(path), "%s/%s/ring", dir, name);
+
+	AUTO_CLOSE int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+
+	if (fd < 0 || rt_segment_map(fd, false, path, NULL, &segment) < 0)
+		return;
+	rt_ring_bounds(&segment, &oldest, ret_head);
+	*ret_epoch = segment.geo.epoch;
+}
+
+/* The ring, as the log wants it: of its epoch, and not beyond its end. */
+static int open_ring_of_log(struct rt_journal *j, const char *dir,
+			    struct rt_fault *fault)
+{
+	int r = open_ring(j, dir, 0, fault);
+
+	if (r == RT_E_CORRUPT || r == RT_E_VERSION) {
+		rt_log(RT_LOG_WARNING, "%s; making it anew from the log", fault->text);
+		return open_ring(j, dir, RT_WRITER_NEW_EPOCH | RT_WRITER_ANEW, fault);
+	}
+	if (r < 0 || j->writer->segment.geo.epoch == j->log.epoch)
+		return r;
+	rt_writer_drop(j->writer);
+	j->writer = NULL;
+	return open_ring(j, dir, RT_WRITER_NEW_EPOCH, fault);
+}
+
+/* Ring and log at the same end, and what only the ring has shown to @visit too. */
+static int align(struct rt_journal *j, const char *log_path,
+		 int (*visit)(void *arg, const struct rt_item *item), void *arg,
+		 struct rt_fault *fault)
+{
+	uint64_t head = rt_writer_head(j->writer);
+	int r;
+
+	if (head < j->log.next)
+		return refill(j, log_path, fault);
+	rt_log(RT_LOG_WARNING,
+	       "feed '%s': its log ends at seq %llu and its ring at %llu; the log "
+	       "begins "
+	       "again behind that",
+	       j->config->name, (unsigned long long)j->log.next - 1,
+	       (unsigned long long)head);
+	r = visit_ring(j->writer, j->log.next, visit, arg, fault);
+	return r < 0 ? r : rt_log_restart(&j->log, head + 1, fault);
+}
+
+static int open_both(struct rt_journal *j, const char *dir, const char *log_path,
+		     int (*visit)(void *arg, const struct rt_item *item), void *arg,
+		     struct rt_fault *fault)
+{
+	uint64_t epoch, head;
+	int r;
+
+	peek_ring(dir, j->config->name, &epoch, &head);
+	r = open_log(j, log_path, head + 1, epoch, visit, arg, fault);
+	if (!r)
+		r = open_ring_of_log(j, dir, fault);
+	if (!r)
+		r = align(j, log_path, visit, arg, fault);
+	if (r < 0)
+		return r;
+	r = link_log(j, log_path);
+	if (r < 0)
+		rt_fault_set(fault,
+			     "feed '%s': cannot link its log beside its ring: %s",
+			     j->config->name, strerror(-r));
+	return r;
+}
+
+int rt_journal_open(struct rt_journal *j, const char *dir, const char *log_path,
+		    const struct rt_feed_config *config,
+		    int (*visit)(void *arg, const struct rt_item *item), void *arg,
+		    struct rt_fault *fault)
+{
+	int r;
+
+	*j = (struct rt_journal){
+		.config = config,
+		.log = { .fd = -1, .idx_fd = -1, .dir_fd = -1 },
+		.sync_fd = -1,
+	};
+	if (log_path) {
+		r = open_both(j, dir, log_path, visit, arg, fault);
+	} else {
+		r = open_ring(j, dir, 0, fault);
+		if (!r)
+			r = visit_ring(j->writer, 1, visit, arg, fault);
+		if (!r)
+			unlink_log(j);
+	}
+	if (r < 0) {
+		rt_journal_close(j, false);
+		return r;
+	}
+	rt_writer_set_time(j->writer, 0);
+	rt_batch_reset(&j->batch, rt_writer_head(j->writer) + 1);
+	return 0;
+}
+
+void rt_journal_close(struct rt_journal *j, bool closed)
+{
+	struct rt_fault fault;
+
+	rt_close_fd(&j->sync_fd);
+	j->sync_fd = -1;
+	if (closed && j->has_log && rt_log_close(&j->log, &fault) < 0)
+		rt_log(RT_LOG_ERROR, "%s", fault.text);
+	rt_log_drop(&j->log);
+	rt_batch_fini(&j->batch);
+	if (closed)
+		rt_writer_close(j->writer);
+	else
+		rt_writer_drop(j->writer);
+	j->writer = NULL;
+	j->has_log = false;
+}
+
+/*
+ * ---- Changes ----
+ */
+
+uint64_t rt_journal_seq(const struct rt_journal *j)
+{
+	if (!j->has_log)
+		return j->writer->next - 1;
+	return j->batch.first_seq + j->batch.n_events +
+	       (j->batch.txn_at ? j->batch.txn_events : 0) - 1;
+}
+
+static uint64_t room_of(const struct rt_journal *j)
+{
+	return j->log.fd < 0 ? 0 : j->log.segment_end - j->log.offset;
+}
+
+static int place(struct rt_journal *j, uint64_t size)
+{
+	uint64_t offset;
+	int fd;
+	int r = rt_log_place(&j->log, size, &j->fault, &fd, &offset);
+
+	if (r < 0 && !j->out_of_space)
+		rt_log(RT_LOG_ERROR, "%s; publishers are refused until it works again",
+		       j->fault.text);
+	if (r >= 0 && j->out_of_space)
+		rt_log(RT_LOG_INFO, "feed '%s': there is room for its log again",
+		       j->config->name);
+	j->out_of_space = r < 0;
+	return r;
+}
+
+int rt_journal_room(struct rt_journal *j, size_t key_len, size_t value_len)
+{
+	size_t need = sizeof(struct rt_log_txn) + sizeof(struct rt_log_event) +
+		      rt_round_up(key_len + value_len, RT_WORD);
+	int r;
+
+	if (!j->has_log || j->in_txn)
+		return 0; /* a transaction is placed as a whole, by its commit */
+	if (RT_LIKELY(j->batch.len + need <= room_of(j) && j->batch.len < BATCH_FULL))
+		return 0;
+	r = rt_journal_flush(j);
+	return r < 0 ? r : place(j, sizeof(struct rt_log_batch) + need);
+}
+
+static int gather(struct rt_journal *j, uint8_t op, uint8_t flags, const void *key,
+		  size_t key_len, const void *value, size_t value_len)
+{
+	int r = rt_writer_accepts(j->writer, op, flags, key_len, value_len);
+
+	return r < 0 ? r
+		     : rt_batch_add(&j->batch, op, flags, key, key_len, value,
+				    value_len);
+}
+
+int rt_journal_one(struct rt_journal *j, uint8_t op, uint8_t flags, const void *key,
+		   size_t key_len, const void *value, size_t value_len)
+{
+	int r;
+
+	if (!j->has_log)
+		return rt_writer_one(j->writer, op, flags, key, key_len, value,
+				     value_len);
+	r = rt_batch_begin(&j->batch);
+	if (r < 0)
+		return r;
+	r = gather(j, op, flags, key, key_len, value, value_len);
+	if (r < 0)
+		rt_batch_abort(&j->batch);
+	else
+		rt_batch_end(&j->batch, j->time_ns);
+	return r;
+}
+
+void rt_journal_begin(struct rt_journal *j)
+{
+	j->in_txn = true;
+	j->txn_bytes = 0;
+	if (!j->has_log)
+		rt_writer_begin(j->writer);
+}
+
+int rt_journal_add(struct rt_journal *j, uint8_t op, uint8_t flags, const void *key,
+		   size_t key_len, const void *value, size_t value_len)
+{
+	uint64_t n = j->batch.txn_at ? j->batch.txn_events : 0;
+	int r;
+
+	if (!j->has_log)
+		return rt_writer_add(j->writer, op, flags, key, key_len, value,
+				     value_len);
+	if (rt_writer_fits(j->writer, n + 1, j->txn_bytes + key_len + value_len) < 0)
+		return RT_E_TOO_BIG;
+	if (!j->batch.txn_at) {
+		r = rt_batch_begin(&j->batch);
+		if (r < 0)
+			return r;
+	}
+	r = gather(j, op, flags, key, key_len, value, value_len);
+	if (!r)
+		j->txn_bytes += key_len + value_len;
+	return r;
+}
+
+int rt_journal_commit(struct rt_journal *j)
+{
+	int r = 0;
+
+	if (!j->has_log) {
+		rt_writer_commit(j->writer);
+	} else if (j->batch.txn_at) {
+		if (j->batch.len > room_of(j))
+			r = place(j, j->batch.len);
+		if (r < 0)
+			return r;
+		rt_batch_end(&j->batch, j->time_ns);
+	}
+	j->in_txn = false;
+	return 0;
+}
+
+void rt_journal_abort(struct rt_journal *j)
+{
+	j->in_txn = false;
+	if (j->has_log)
+		rt_batch_abort(&j->batch);
+	else
+		rt_writer_abort(j->writer);
+}
+
+/*
+ * ---- Into history ----
+ */
+
+int rt_journal_flush(struct rt_journal *j)
+{
+	int r;
+
+	if (!j->has_log)
+		rt_writer_release(j->writer);
+	if (!j->has_log || rt_batch_is_empty(&j->batch))
+		return 0;
+	r = rt_log_append(&j->log, &j->batch, &j->fault);
+	if (r < 0)
+		return r;
+	play(j, j->batch.data, j->batch.first_seq);
+	rt_batch_reset(&j->batch, rt_writer_head(j->writer) + 1);
+	return 0;
+}
+
+int rt_journal_sync_begin(struct rt_journal *j)
+{
+	if (!j->has_log || !j->log.unsynced || j->log.failed || j->sync_fd >= 0 ||
+	    j->log.config.mode != RT_LOG_OS)
+		return -1;
+	/* A descriptor of its own: the segment may be left meanwhile. */
+	j->sync_fd = fcntl(j->log.fd, F_DUPFD_CLOEXEC, 3);
+	j->sync_seq = j->log.next - 1;
+	j->sync_begun_ns = rt_now_ns(CLOCK_MONOTONIC);
+	return j->sync_fd;
+}
+
+int rt_journal_sync_end(struct rt_journal *j, int result)
+{
+	rt_close_fd(&j->sync_fd);
+	j->sync_fd = -1;
+	j->sync_ns = rt_now_ns(CLOCK_MONOTONIC) - j->sync_begun_ns;
+	j->n_syncs++;
+	if (result < 0) {
+		j->log.failed = true;
+		rt_fault_set(&j->fault, "feed '%s': cannot sync its log in %s: %s",
+			     j->config->name, j->log.what, strerror(-result));
+		return result;
+	}
+	j->log.synced = rt_max(j->log.synced, j->sync_seq);
+	j->log.unsynced = j->log.synced + 1 < j->log.next;
+	return 0;
+}
+
+void rt_journal_retain(struct rt_journal *j)
+{
+	uint64_t oldest, head;
+	int n;
+
+	if (!j->has_log || (!j->config->retain_bytes && !j->config->retain_age))
+		return;
+	/* The state of the keys has no other home than the log and the ring yet. */
+	rt_ring_bounds(&j->writer->segment, &oldest, &head);
+	n = rt_log_retain(&j->log, j->config->retain_bytes,
+			  j->config->retain_age * UINT64_C(1000000000), oldest);
+	if (n > 0)
+		rt_log(RT_LOG_INFO,
+		       "feed '%s': %d segments of its log were over the limits; "
+		       "the oldest event is %llu now",
+		       j->config->name, n, (unsigned long long)j->log.oldest);
+}

@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * journal.h - the way of a change from the feed into history
+ *
+ *	one, or begin add.. commit  -->  batch  --flush-->  log  -->  ring
+ *
+ * Without a log (durability none) changes go to the ring at once.  With one they are
+ * gathered, and nothing is in the ring before it is in the log as the mode promises:
+ * written for `memory` and `os`, synced for `disk`.  A flush ends each round of the
+ * event loop, so that whatever came in together shares a write and a sync.
+ */
+#ifndef RINGTAIL_DAEMON_JOURNAL_H
+#define RINGTAIL_DAEMON_JOURNAL_H
+
+#include "daemon/config.h"
+#include "shm/ring.h"
+#include "store/log.h"
+
+struct rt_journal {
+	struct rt_writer *writer;
+	const struct rt_feed_config *config;
+	bool has_log;
+	bool in_txn;
+	struct rt_log log;
+	struct rt_batch batch;
+	uint64_t time_ns;   /* of the commits to come */
+	uint64_t txn_bytes; /* keys and values of the open transaction */
+	int sync_fd;        /* being synced by the loop; -1: none */
+	uint64_t sync_seq;
+	uint64_t n_syncs;
+	uint64_t sync_ns; /* how long the newest took */
+	uint64_t sync_begun_ns;
+	bool out_of_space;     /* said so already */
+	struct rt_fault fault; /* the newest failure */
+};
+
+/*
+ * Opens log (folder @log_path; NULL: none) and ring of a feed and brings both to the
+ * same end.  @visit is called for each event that is held, oldest first.
+ */
+int rt_journal_open(struct rt_journal *journal, const char *dir, const char *log_path,
+		    const struct rt_feed_config *config,
+		    int (*visit)(void *arg, const struct rt_item *item), void *arg,
+		    struct rt_fault *fault);
+
+/* @closed: as a clean stop; else as a crash would leave it. */
+void rt_journal_close(struct rt_journal *journal, bool closed);
+
+/*
+ * Is there room for one more event?  0; -ENOSPC or what else the log says, with the
+ * text in `fault`; nothing is changed then and a later try may work.
+ */
+int rt_journal_room(struct rt_journal *journal, size_t key_len, size_t value_len);
+
+/* After rt_journal_room().  0, RT_E_TOO_BIG, -EINVAL, -ENOMEM: nothing was changed. */
+int rt_journal_one(struct rt_journal *journal, uint8_t op, uint8_t flags,
+		   const void *key, size_t key_len, const void *value,
+		   size_t value_len);
+void rt_journal_begin(struct rt_journal *journal);
+int rt_journal_add(struct rt_journal *journal, uint8_t op, uint8_t flags,
+		   const void *key, size_t key_len, const void *value,
+		   size_t value_len);
+/* Negative as rt_journal_room(): the transaction is then still open, to be aborted. */
+int rt_journal_commit(struct rt_journal *journal);
+void rt_journal_abort(struct rt_journal *journal);
+
+/* Seq of the newest event, committed or not. */
+uint64_t rt_journal_seq(const struct rt_journal *journal);
+
+/*
+ * Everything gathered goes to the log and then to the ring.  Negative: it did not, and
+ * what was gathered is lost; nothing of it was visible.  The feed has to stop.
+ */
+int rt_journal_flush(struct rt_journal *journal);
+
+/* For the loop: a descriptor to sync now, or -1; and what came of it. */
+int rt_journal_sync_begin(struct rt_journal *journal);
+int rt_journal_sync_end(struct rt_journal *journal, int result);
+
+/* Applies the limits of retention. */
+void rt_journal_retain(struct rt_journal *journal);
+
+#endif
