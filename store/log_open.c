@@ -208,6 +208,7 @@ static int check_tail(struct walk *walk, struct rt_fault *fault)
 static int check_end(struct walk *walk, uint64_t next, struct rt_fault *fault)
 {
 	const struct rt_log_reader *reader = &walk->reader;
+	char name[32];
 	uint64_t tail;
 	int r;
 
@@ -218,12 +219,14 @@ static int check_end(struct walk *walk, uint64_t next, struct rt_fault *fault)
 		return r;
 	if (tail)
 		return damaged(walk, fault, "no valid batch");
+	rt_segment_name(reader->header.first_seq, ".log", name);
 	rt_fault_set(fault,
-		     "%s: a segment is missing or one too many: one ends before seq "
-		     "%" PRIu64 ", the next begins with %" PRIu64
-		     "; restore the file, or drop what follows with 'ringtail repair "
-		     "--drop-after %" PRIu64 "'",
-		     reader->what, reader->next, next, reader->next - 1);
+		     "%s/%s: damaged at byte %" PRIu64 ": it ends before seq %" PRIu64
+		     ", but the next segment begins with seq %" PRIu64
+		     "; restore what is missing, or drop what follows with 'ringtail "
+		     "repair --drop-after %" PRIu64 "'",
+		     reader->what, name, reader->offset, reader->next, next,
+		     reader->next - 1);
 	return RT_E_CORRUPT;
 }
 
@@ -480,6 +483,17 @@ static int adopt(struct rt_log *log, const struct walk *walk, struct rt_fault *f
 	return 0;
 }
 
+static int note_open(const struct rt_log *log, struct rt_fault *fault)
+{
+	bool disk = log->config.mode == RT_LOG_DISK;
+	int r = rt_state_write(log->dir_fd, disk ? "synced" : "open");
+
+	if (r < 0)
+		rt_fault_set(fault, "%s/state: cannot be written: %s", log->what,
+			     strerror(-r));
+	return r;
+}
+
 int rt_log_open(const char *path, const struct rt_log_config *config,
 		int (*visit)(void *arg, const struct rt_item *item), void *arg,
 		struct rt_fault *fault, struct rt_log_report *report,
@@ -511,8 +525,7 @@ int rt_log_open(const char *path, const struct rt_log_config *config,
 	*report = (struct rt_log_report){ 0 };
 	r = adopt(&log, &walk, fault, report);
 	if (!r)
-		r = rt_state_write(log.dir_fd,
-				   config->mode == RT_LOG_DISK ? "synced" : "open");
+		r = note_open(&log, fault);
 	if (r < 0)
 		return r;
 	*ret = log;

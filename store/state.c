@@ -136,10 +136,19 @@ int rt_state_read(int dir_fd, enum rt_stop *ret)
 
 int rt_state_write(int dir_fd, const char *word)
 {
-	char boot[BOOT_ID_SIZE], text[64];
+	char boot[BOOT_ID_SIZE], text[64], there[sizeof(text)];
+	ssize_t len;
 	int n;
 
 	boot_id(boot);
 	n = snprintf(text, sizeof(text), "%s %s\n", word, boot);
+
+	/* After a crash it says so already, and the disk may be full. */
+	AUTO_CLOSE int fd =
+		openat(dir_fd, "state", O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+
+	len = fd < 0 ? -1 : read(fd, there, sizeof(there));
+	if (len == n && memcmp(there, text, (size_t)n) == 0)
+		return fsync(fd) < 0 || fsync(dir_fd) < 0 ? -errno : 0;
 	return replace_text(dir_fd, "state", text, (size_t)n);
 }
