@@ -65,6 +65,27 @@ static void a_reader_that_has_an_event_does_not_wait(void **state)
 	}
 }
 
+/* Has the thread used so much time that it must be in the call by now? */
+static bool is_spinning(void *arg)
+{
+	struct rig_sleeper *s = arg;
+	char path[64], stat[512], *rest;
+	int tid = atomic_load(&s->tid);
+	unsigned long ticks = 0;
+	FILE *file;
+
+	(void)snprintf(path, sizeof(path), "/proc/self/task/%d/stat", tid);
+	file = tid ? fopen(path, "re") : NULL;
+	if (!file)
+		return false;
+	rest = fgets(stat, sizeof(stat), file) ? strrchr(stat, ')') : NULL;
+	(void)fclose(file);
+	return rest &&
+	       sscanf(rest, ") %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %lu",
+		      &ticks) == 1 &&
+	       ticks >= 2;
+}
+
 /* One that waits in each way, all at the same time. */
 static void begin_all(struct rig *rig, struct rig_sleeper *s)
 {
@@ -76,6 +97,7 @@ static void begin_all(struct rig *rig, struct rig_sleeper *s)
 			assert_int_equal(
 				pthread_create(&s[i].thread, NULL, rig_sleep, &s[i]),
 				0);
+			assert_true(t_within_ms(30000, is_spinning, &s[i]));
 		} else {
 			rig_sleep_begin(&s[i], r);
 		}
