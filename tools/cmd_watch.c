@@ -16,7 +16,6 @@
 #include <sys/stat.h>
 #include <time.h>
 
-#include "tools/cursor.h"
 #include "tools/print.h"
 #include "tools/tool.h"
 #include "tools/when.h"
@@ -291,13 +290,14 @@ static void catch_signals(struct ringtail *reader)
 
 static int load_cursor(struct watch *w)
 {
-	struct rt_fault fault;
-	const int r = w->cursor ? rt_cursor_load(w->cursor, w->start, &fault) : 0;
+	const int r = w->cursor ? ringtail_cursor_load(w->cursor, w->start) : -ENOENT;
 
-	if (r < 0)
-		rt_say("%s", fault.text);
-	if (r <= 0)
+	if (r == -ENOENT)
+		return 0;
+	if (r < 0) {
+		rt_say("%s", ringtail_error(NULL));
 		return r;
+	}
 	w->options.start = RINGTAIL_START_MARKER;
 	w->options.marker = w->start;
 	memcpy(w->stored, w->start, sizeof(w->stored));
@@ -308,13 +308,12 @@ static int load_cursor(struct watch *w)
 static int store_cursor(struct watch *w)
 {
 	char marker[RINGTAIL_MARKER_SIZE];
-	struct rt_fault fault;
 
 	if (!w->cursor || ringtail_marker(w->reader, marker) < 0 ||
 	    !strcmp(marker, w->stored))
 		return 0;
-	if (rt_cursor_store(w->cursor, marker, &fault) < 0) {
-		rt_say("%s", fault.text);
+	if (ringtail_cursor_store(w->cursor, marker, 0) < 0) {
+		rt_say("%s", ringtail_error(NULL));
 		return -EIO;
 	}
 	memcpy(w->stored, marker, sizeof(w->stored));

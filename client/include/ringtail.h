@@ -561,6 +561,49 @@ RINGTAIL_API int ringtail_marker_parse(const char *marker, uint64_t *ret_seq,
 RINGTAIL_API int ringtail_marker_format(uint64_t seq, uint64_t epoch,
 					char ret[RINGTAIL_MARKER_SIZE]);
 
+/* ringtail_cursor_store() flags */
+#define RINGTAIL_CURSOR_SYNC 0x1u /* return when it survives a power cut */
+
+/**
+ * ringtail_cursor_store() - keep a marker in a file
+ * @path: the file, made or replaced
+ * @marker: what ringtail_marker() gave
+ * @flags: RINGTAIL_CURSOR_SYNC or 0
+ *
+ * Writes @path.new and renames it: whoever looks, also after a crash, finds the old
+ * marker or the new one.  Store it after the effects of what it stands for: then a
+ * consumer that dies repeats some of them and leaves none out.  A file has one owner
+ * at a time.
+ *
+ * Return:    0.
+ * Errors:    RINGTAIL_E_MALFORMED @marker is none; -EINVAL an unknown flag; negative
+ *            errno of the file system, after which @path holds the old marker, or
+ *            with RINGTAIL_CURSOR_SYNC maybe the new one.  ringtail_error(NULL) has
+ *            the text.
+ * Ownership: nothing changes hands.
+ * Threads:   any; one call at a time on a path.
+ * Cost:      four system calls; with RINGTAIL_CURSOR_SYNC two syncs.
+ * Since:     0.1
+ */
+RINGTAIL_API int ringtail_cursor_store(const char *path, const char *marker,
+				       uint32_t flags);
+
+/**
+ * ringtail_cursor_load() - the marker in a file
+ * @path: the file
+ * @ret: the marker, for ringtail_options.marker; set only on 0
+ *
+ * Return:    0.
+ * Errors:    -ENOENT there is no such file; RINGTAIL_E_MALFORMED it holds something
+ *            else than a marker, or nothing; negative errno of the file system.
+ *            ringtail_error(NULL) has the text, with the file's name.
+ * Ownership: a copy.
+ * Threads:   any.
+ * Cost:      three system calls.
+ * Since:     0.1
+ */
+RINGTAIL_API int ringtail_cursor_load(const char *path, char ret[RINGTAIL_MARKER_SIZE]);
+
 /**
  * ringtail_fd() - a descriptor to poll for new events
  * @reader: a reader
@@ -647,12 +690,13 @@ RINGTAIL_API int ringtail_get_stats(struct ringtail *reader,
 
 /**
  * ringtail_error() - the newest error in words, with names and numbers
- * @reader: a reader, or NULL for the newest failed open of this thread
+ * @reader: a reader, or NULL for the newest open, or call about a cursor, that failed
+ *          in this thread
  *
  * Return:    a text; empty if there was no error.
  * Errors:    none.
- * Ownership: the library's; valid until the next call on @reader, or the next
- *            open in this thread.
+ * Ownership: the library's; valid until the next call on @reader, or the next open
+ *            or call about a cursor in this thread.
  * Threads:   one call at a time on a reader.
  * Cost:      none.
  * Since:     0.1
