@@ -57,7 +57,7 @@ static void become_daemon(const struct t_daemon *daemon, const char *path)
 	_exit(127);
 }
 
-static void spawn(struct t_daemon *daemon)
+void t_daemon_spawn(struct t_daemon *daemon)
 {
 	const char *path = t_daemon_program();
 	pid_t parent = getpid();
@@ -152,7 +152,7 @@ void t_daemon_start(struct t_daemon *daemon, ...)
 void t_daemon_restart(struct t_daemon *daemon)
 {
 	assert_int_equal(daemon->pid, 0);
-	spawn(daemon);
+	t_daemon_spawn(daemon);
 	wait_until_ready(daemon);
 }
 
@@ -161,7 +161,7 @@ int t_daemon_refuses(struct t_daemon *daemon)
 	uint64_t end = t_now_ns() + T_PATIENCE_MS * UINT64_C(1000000);
 	int code;
 
-	spawn(daemon);
+	t_daemon_spawn(daemon);
 	while (!ended(daemon, &code)) {
 		if (t_now_ns() > end)
 			fail_msg("ringtaild started, or hangs");

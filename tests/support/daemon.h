@@ -38,6 +38,9 @@ void t_daemon_start(struct t_daemon *daemon, ...) __attribute__((sentinel));
 /* Again, same folder and arguments. */
 void t_daemon_restart(struct t_daemon *daemon);
 
+/* Likewise, and does not wait until it is ready. */
+void t_daemon_spawn(struct t_daemon *daemon);
+
 /* As t_daemon_restart(), but its end is expected: returns its exit code. */
 int t_daemon_refuses(struct t_daemon *daemon);
 
