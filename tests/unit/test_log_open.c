@@ -93,7 +93,7 @@ static void every_prefix_recovers_to_its_whole_batches(void **state)
 	char *data;
 
 	lr_open(rig);
-	ends = append_noting(rig, 12);
+	ends = append_noting(rig, 8);
 	data = used_part(rig, &used);
 	lr_drop(rig);
 	for (size_t len = RT_LOG_START; len <= used; len++) {
@@ -126,7 +126,7 @@ static void every_prefix_in_an_allocated_segment(void **state)
 	char *data, *part;
 
 	lr_open(rig);
-	ends = append_noting(rig, 8);
+	ends = append_noting(rig, 5);
 	data = used_part(rig, &used);
 	part = calloc(1, 65536);
 	lr_drop(rig);
@@ -190,7 +190,7 @@ static void every_flipped_bit_is_found(void **state)
 	data = used_part(rig, &used);
 	part = malloc(used);
 	lr_drop(rig);
-	for (unsigned round = 0; round < 6000; round++) {
+	for (unsigned round = 0; round < 3000; round++) {
 		size_t bit = t_random_below(&random, used * 8);
 		size_t at = bit / 8;
 		int r;
