@@ -36,7 +36,8 @@ static void daemon_start(struct t_feed *feed)
 {
 	const struct t_ring *ring = &feed->ring;
 	int n = snprintf(feed->spec, sizeof(feed->spec),
-			 "%s,slots=%u,payload=%u,max_key=%u,max_value=%u,wake=%s",
+			 "%s,slots=%u,payload=%u,max_key=%u,max_value=%u,wake=%s,"
+			 "durability=none",
 			 T_FEED, ring->n_slots, ring->payload_size, ring->max_key,
 			 ring->max_value,
 			 ring->wake_mode == RINGTAIL_WAKE_ALWAYS ? "always" : "bell");
