@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <linux/futex.h>
 
 #include "daemon/log.h"
 #include "store/log_read.h"
@@ -11,9 +12,21 @@
 #define BEAT_NS    UINT64_C(1000000000)
 #define BATCH_FULL (UINT64_C(1) << 20) /* bytes; then a flush in mid-round */
 
+/* For a writer that was killed and still has its files: one that we know to be dead,
+ * since its ring says so, and any. */
+#define PATIENCE_DYING_NS UINT64_C(20000000000)
+#define PATIENCE_NS       UINT64_C(1000000000)
+
 /*
  * ---- Opening ----
  */
+
+/* Where a ring ends. */
+struct end {
+	uint64_t epoch;
+	uint64_t head;
+	uint64_t patience_ns;
+};
 
 /* One event of the ring in the form of one of the log. */
 static void item_of(const struct rt_event *event, struct rt_item *ret)
@@ -133,9 +146,9 @@ static int refill(struct rt_journal *j, const char *log_path, struct rt_fault *f
 	return r < 0 ? r : 0;
 }
 
-static int open_log(struct rt_journal *j, const char *path, uint64_t first_seq,
-		    uint64_t epoch, int (*visit)(void *arg, const struct rt_item *item),
-		    void *arg, struct rt_fault *fault)
+static int open_log(struct rt_journal *j, const char *path, const struct end *ring_end,
+		    int (*visit)(void *arg, const struct rt_item *item), void *arg,
+		    struct rt_fault *fault)
 {
 	const struct rt_ring_config ring = rt_config_ring(j->config);
 	const struct rt_log_config config = {
@@ -145,8 +158,9 @@ static int open_log(struct rt_journal *j, const char *path, uint64_t first_seq,
 		.file_mode = ring.mode,
 		.uid = ring.uid,
 		.gid = ring.gid,
-		.first_seq = first_seq,
-		.epoch = epoch,
+		.first_seq = ring_end->head + 1,
+		.epoch = ring_end->epoch,
+		.patience_ns = ring_end->patience_ns,
 	};
 	struct rt_log_report report;
 	int r = rt_log_open(path, &config, visit, arg, fault, &report, &j->log);
@@ -200,23 +214,24 @@ static void unlink_log(const struct rt_journal *j)
 		       j->config->name);
 }
 
-/* What the ring knows of its end, without taking it over; 0 and 0 if there is none. */
-static void peek_ring(const char *dir, const char *name, uint64_t *ret_epoch,
-		      uint64_t *ret_head)
+/* What the ring knows of its end, without taking it over; zeros if there is none. */
+static void peek_ring(const char *dir, const char *name, struct end *ret)
 {
 	AUTO(rt_segment_drop) struct rt_segment segment = RT_SEGMENT_NONE;
 	char path[PATH_MAX];
 	uint64_t oldest;
 
-	*ret_epoch = *ret_head = 0;
+	*ret = (struct end){ .patience_ns = PATIENCE_NS };
 	(void)snprintf(path, sizeof(path), "%s/%s/ring", dir, name);
 
 	AUTO_CLOSE int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
 
 	if (fd < 0 || rt_segment_map(fd, false, path, NULL, &segment) < 0)
 		return;
-	rt_ring_bounds(&segment, &oldest, ret_head);
-	*ret_epoch = segment.geo.epoch;
+	rt_ring_bounds(&segment, &oldest, &ret->head);
+	ret->epoch = segment.geo.epoch;
+	if (rt_load32(&segment.hot->life) & FUTEX_OWNER_DIED)
+		ret->patience_ns = PATIENCE_DYING_NS;
 }
 
 /* The ring, as the log wants it: of its epoch, and not beyond its end. */
@@ -260,11 +275,11 @@ static int open_both(struct rt_journal *j, const char *dir, const char *log_path
 		     int (*visit)(void *arg, const struct rt_item *item), void *arg,
 		     struct rt_fault *fault)
 {
-	uint64_t epoch, head;
+	struct end ring_end;
 	int r;
 
-	peek_ring(dir, j->config->name, &epoch, &head);
-	r = open_log(j, log_path, head + 1, epoch, visit, arg, fault);
+	peek_ring(dir, j->config->name, &ring_end);
+	r = open_log(j, log_path, &ring_end, visit, arg, fault);
 	if (!r)
 		r = open_ring_of_log(j, dir, fault);
 	if (!r)
@@ -288,7 +303,7 @@ int rt_journal_open(struct rt_journal *j, const char *dir, const char *log_path,
 
 	*j = (struct rt_journal){
 		.config = config,
-		.log = { .fd = -1, .idx_fd = -1, .dir_fd = -1 },
+		.log = RT_LOG_NONE,
 		.sync_fd = -1,
 	};
 	if (log_path) {

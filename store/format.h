@@ -8,6 +8,7 @@
  *	00000000000000000001.idx   where in the segment which seq begins; a hint
  *	epochs                     the epochs of the feed and where each began; text
  *	state                      was it closed properly, and in which boot; text
+ *	lock			held by its writer
  *
  * A segment:
  *

@@ -482,8 +482,9 @@ void rt_log_drop(struct rt_log *log)
 	rt_close_fd(&log->fd);
 	rt_close_fd(&log->idx_fd);
 	(void)close(log->dir_fd);
+	rt_close_fd(&log->lock_fd); /* last: then another may begin */
 	free(log->what);
-	*log = (struct rt_log){ .fd = -1, .idx_fd = -1, .dir_fd = -1 };
+	*log = RT_LOG_NONE;
 }
 
 int rt_log_close(struct rt_log *log, struct rt_fault *fault)

@@ -45,6 +45,7 @@ struct rt_log_config {
 	gid_t gid;
 	uint64_t first_seq;         /* where a log begins that is not there yet */
 	uint64_t epoch;             /* of a log that is not there yet; 0: random */
+	uint64_t patience_ns;       /* how long to wait for a writer that is dying */
 	const struct rt_log_io *io; /* NULL: the real ones */
 };
 
@@ -62,8 +63,9 @@ struct rt_log {
 	char name[RT_NAME_MAX + 8];
 	char *what; /* path of the folder, for texts */
 	int dir_fd;
-	int fd;     /* of the newest segment */
-	int idx_fd; /* of its index; -1: none, which only costs time */
+	int lock_fd; /* holds the lock while it is open */
+	int fd;      /* of the newest segment */
+	int idx_fd;  /* of its index; -1: none, which only costs time */
 	uint64_t salt;
 	uint64_t segment_first; /* first seq of it */
 	uint64_t segment_end;   /* its size, allocated */
@@ -80,10 +82,13 @@ struct rt_log {
 	bool unsynced;
 };
 
+#define RT_LOG_NONE \
+	((struct rt_log){ .fd = -1, .idx_fd = -1, .dir_fd = -1, .lock_fd = -1 })
+
 /*
  * Opens the log in folder @path, made if needed, and recovers it.  @visit is called
  * for each event in order; it returns a negative errno to stop.  RT_E_CORRUPT with
- * file, offset, what was expected and what can be done.
+ * file, offset, what was expected and what can be done.  RT_E_BUSY: it has a writer.
  */
 int rt_log_open(const char *path, const struct rt_log_config *config,
 		int (*visit)(void *arg, const struct rt_item *item), void *arg,
@@ -140,7 +145,7 @@ int rt_log_verify(const char *path, struct rt_fault *fault,
 
 /*
  * Drops everything after @seq (the last event of a transaction); the rest stays.  The
- * next open begins a new epoch.  For a log that nobody writes.
+ * next open begins a new epoch.  RT_E_BUSY: somebody writes the log.
  */
 int rt_log_repair(const char *path, uint64_t seq, struct rt_fault *fault);
 

@@ -10,6 +10,7 @@
 #include <sys/stat.h>
 
 #include "shm/segment.h"
+#include "store/lock.h"
 #include "store/log.h"
 #include "store/log_read.h"
 #include "store/state.h"
@@ -494,6 +495,25 @@ static int note_open(const struct rt_log *log, struct rt_fault *fault)
 	return r;
 }
 
+/* Before anything is looked at: what looks unfinished may be being written. */
+static int lock_log(const char *path, const struct rt_log_config *config,
+		    struct rt_fault *fault, int *ret_fd)
+{
+	AUTO_CLOSE int dir_fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	int r = dir_fd < 0 ? -errno : rt_log_lock(dir_fd, true, config->patience_ns);
+
+	if (r == RT_E_BUSY)
+		rt_fault_set(fault, "feed '%s': its log in %.300s has a writer already",
+			     config->name, path);
+	else if (r < 0)
+		rt_fault_set(fault, "feed '%s': cannot lock its log in %.300s: %s",
+			     config->name, path, strerror(-r));
+	if (r < 0)
+		return r;
+	*ret_fd = r;
+	return 0;
+}
+
 int rt_log_open(const char *path, const struct rt_log_config *config,
 		int (*visit)(void *arg, const struct rt_item *item), void *arg,
 		struct rt_fault *fault, struct rt_log_report *report,
@@ -505,23 +525,29 @@ int rt_log_open(const char *path, const struct rt_log_config *config,
 		.visit = visit,
 		.arg = arg,
 	};
-	AUTO(rt_log_drop) struct rt_log log = { .fd = -1, .idx_fd = -1, .dir_fd = -1 };
+	AUTO(rt_log_drop) struct rt_log log = RT_LOG_NONE;
+	AUTO_CLOSE int lock_fd = -1;
 	int r = make_folder(path, config, fault);
 
 	(void)snprintf(walk.name, sizeof(walk.name), "%s", config->name);
 
-	if (r < 0)
-		return r;
-	r = walk_all(&walk, path, fault);
+	if (!r)
+		r = lock_log(path, config, fault, &lock_fd);
+	if (!r)
+		r = walk_all(&walk, path, fault);
 	if (r < 0)
 		return r;
 	log.config = *config;
 	(void)snprintf(log.name, sizeof(log.name), "%s", config->name);
 	log.config.name = NULL; /* of the caller; ours is log.name */
 	log.what = strdup(path);
+	log.lock_fd = rt_take_fd(&lock_fd);
 	log.dir_fd = fcntl(walk.reader.dir_fd, F_DUPFD_CLOEXEC, 3);
-	if (!log.what || log.dir_fd < 0)
-		return log.what ? -errno : -ENOMEM;
+	if (!log.what || log.dir_fd < 0) {
+		r = log.what ? -errno : -ENOMEM;
+		rt_close_fd(&log.lock_fd);
+		return r;
+	}
 	*report = (struct rt_log_report){ 0 };
 	r = adopt(&log, &walk, fault, report);
 	if (!r)
@@ -529,7 +555,7 @@ int rt_log_open(const char *path, const struct rt_log_config *config,
 	if (r < 0)
 		return r;
 	*ret = log;
-	log = (struct rt_log){ .fd = -1, .idx_fd = -1, .dir_fd = -1 };
+	log = RT_LOG_NONE;
 	return 0;
 }
 
@@ -564,13 +590,34 @@ static int find_end(struct rt_log_reader *reader, const struct rt_segments *segm
 	return 0;
 }
 
+/* While a log is repaired. */
+static int keep_writers_out(const struct rt_log_reader *reader, struct rt_fault *fault,
+			    int *ret_fd)
+{
+	int r = rt_log_lock(reader->dir_fd, false, 0);
+
+	if (r == RT_E_BUSY)
+		rt_fault_set(fault, "%s: somebody is writing it; stop the daemon first",
+			     reader->what);
+	else if (r < 0 && r != -ENOENT)
+		rt_fault_set(fault, "%s: cannot lock it: %s", reader->what,
+			     strerror(-r));
+	if (r < 0)
+		return r == -ENOENT ? 0 : r;
+	*ret_fd = r;
+	return 0;
+}
+
 int rt_log_repair(const char *path, uint64_t seq, struct rt_fault *fault)
 {
 	AUTO(rt_log_reader_close) struct rt_log_reader reader = { .fd = -1 };
 	AUTO(rt_segments_fini) struct rt_segments segments = { 0 };
+	AUTO_CLOSE int lock_fd = -1;
 	char name[32];
 	int r = rt_log_reader_open(path, fault, &reader);
 
+	if (!r)
+		r = keep_writers_out(&reader, fault, &lock_fd);
 	if (!r)
 		r = rt_segments_list(reader.dir_fd, &segments);
 	if (!r)

@@ -261,7 +261,7 @@ static int setup(void **state)
 	rig->fds = t_count_fds();
 	rig->dir = t_dir_new();
 	(void)snprintf(rig->path, sizeof(rig->path), "%s/log", rig->dir);
-	rig->log = (struct rt_log){ .fd = -1, .idx_fd = -1, .dir_fd = -1 };
+	rig->log = RT_LOG_NONE;
 	rig->config = (struct rt_log_config){
 		.name = "unit",
 		.mode = RT_LOG_OS,
