@@ -68,16 +68,18 @@ int rt_batch_begin(struct rt_batch *batch)
 	return 0;
 }
 
-int rt_batch_add(struct rt_batch *batch, uint8_t op, uint8_t flags, const void *key,
-		 size_t key_len, const void *value, size_t value_len)
+int rt_batch_add_terms(struct rt_batch *batch, uint8_t op, uint8_t flags,
+		       const void *key, size_t key_len, const void *value,
+		       size_t value_len, const struct rt_log_terms *terms)
 {
 	struct rt_log_event event = {
 		.value_len = (uint32_t)value_len,
 		.key_len = (uint16_t)key_len,
 		.op = op,
 		.flags = flags,
+		.ext_len = terms ? (uint32_t)sizeof(*terms) : 0,
 	};
-	size_t used = sizeof(event) + key_len + value_len;
+	size_t used = sizeof(event) + key_len + value_len + event.ext_len;
 	size_t size = rt_round_up(used, RT_WORD);
 	uint8_t *to;
 	int r;
@@ -92,10 +94,19 @@ int rt_batch_add(struct rt_batch *batch, uint8_t op, uint8_t flags, const void *
 	memcpy(to + sizeof(event), key, key_len);
 	if (value_len)
 		memcpy(to + sizeof(event) + key_len, value, value_len);
+	if (terms)
+		memcpy(to + sizeof(event) + key_len + value_len, terms, sizeof(*terms));
 	memset(to + used, 0, size - used);
 	batch->len += size;
 	batch->txn_events++;
 	return 0;
+}
+
+int rt_batch_add(struct rt_batch *batch, uint8_t op, uint8_t flags, const void *key,
+		 size_t key_len, const void *value, size_t value_len)
+{
+	return rt_batch_add_terms(batch, op, flags, key, key_len, value, value_len,
+				  NULL);
 }
 
 void rt_batch_end(struct rt_batch *batch, uint64_t time_ns)
@@ -227,8 +238,10 @@ int rt_batch_next(struct rt_batch_cursor *c, struct rt_item *ret)
 	ret->key = c->at + sizeof(event);
 	ret->value = ret->key + event.key_len;
 	ret->prev = ret->value + event.value_len;
+	ret->ext = ret->prev + event.prev_len;
 	ret->value_len = event.value_len;
 	ret->prev_len = event.prev_len;
+	ret->ext_len = event.ext_len;
 	ret->key_len = event.key_len;
 	ret->op = event.op;
 	ret->flags = event.flags;
@@ -236,4 +249,13 @@ int rt_batch_next(struct rt_batch_cursor *c, struct rt_item *ret)
 	ret->txn_size = c->txn_size;
 	c->at += rt_round_up(used, RT_WORD);
 	return 1;
+}
+
+struct rt_log_terms rt_item_terms(const struct rt_item *item)
+{
+	struct rt_log_terms terms = { 0 };
+
+	if (item->ext_len >= sizeof(terms))
+		memcpy(&terms, item->ext, sizeof(terms));
+	return terms;
 }

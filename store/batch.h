@@ -35,6 +35,10 @@ int rt_batch_begin(struct rt_batch *batch); /* -ENOMEM */
 /* @key_len: 1 .. 65535; @value_len: at most 4 GiB less 1. */
 int rt_batch_add(struct rt_batch *batch, uint8_t op, uint8_t flags, const void *key,
 		 size_t key_len, const void *value, size_t value_len); /* -ENOMEM */
+/* @terms: of a put; NULL: none. */
+int rt_batch_add_terms(struct rt_batch *batch, uint8_t op, uint8_t flags,
+		       const void *key, size_t key_len, const void *value,
+		       size_t value_len, const struct rt_log_terms *terms);
 void rt_batch_end(struct rt_batch *batch, uint64_t time_ns); /* none without events */
 void rt_batch_abort(struct rt_batch *batch);
 
@@ -54,8 +58,10 @@ struct rt_item {
 	const uint8_t *key;
 	const uint8_t *value;
 	const uint8_t *prev;
+	const uint8_t *ext;
 	uint32_t value_len;
 	uint32_t prev_len;
+	uint32_t ext_len;
 	uint16_t key_len;
 	uint8_t op;
 	uint8_t flags;
@@ -81,5 +87,8 @@ void rt_batch_open(const uint8_t *data, struct rt_batch_cursor *ret);
 
 /* 1 an event, 0 the end, -1 nonsense. */
 int rt_batch_next(struct rt_batch_cursor *cursor, struct rt_item *ret);
+
+/* All zero if the event came with none. */
+struct rt_log_terms rt_item_terms(const struct rt_item *item);
 
 #endif

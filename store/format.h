@@ -78,7 +78,17 @@ struct rt_log_event {
 	uint16_t key_len;
 	uint8_t op;       /* enum rt_op */
 	uint8_t flags;    /* RT_EVENT_... */
-	uint32_t ext_len; /* what later versions add; skipped by this one */
+	uint32_t ext_len; /* of a put: struct rt_log_terms; what is longer is skipped */
+};
+
+/* struct rt_log_terms.flags */
+#define RT_TERMS_BOUND 1u /* to the connection that set it: gone with the daemon */
+
+/* What ends the life of a key; a put without them has none and takes any away. */
+struct rt_log_terms {
+	uint64_t deadline_ms; /* CLOCK_REALTIME; 0: none */
+	uint32_t flags;
+	uint32_t reserved;
 };
 
 /* An entry of the index: a batch that begins with `seq` is at `offset`. */
@@ -92,6 +102,7 @@ static_assert(sizeof(struct rt_log_header) == 136, "log format 1");
 static_assert(sizeof(struct rt_log_batch) == 56, "log format 1");
 static_assert(sizeof(struct rt_log_txn) == 24, "log format 1");
 static_assert(sizeof(struct rt_log_event) == 16, "log format 1");
+static_assert(sizeof(struct rt_log_terms) == 16, "log format 1");
 static_assert(sizeof(struct rt_log_index) == 24, "log format 1");
 static_assert(offsetof(struct rt_log_batch, check) == 8, "log format 1");
 static_assert(offsetof(struct rt_log_header, check) == 128, "log format 1");
