@@ -11,39 +11,71 @@ enum set_flags {
 	SET_NX = 1,
 	SET_XX = 2,
 	SET_GET = 4,
+	SET_KEEPTTL = 8,
+	SET_BIND = 16,
 };
 
-/* The words behind SET key value; false after an error reply. */
-static bool set_options(struct rt_session *session, const struct rt_request *request,
-			unsigned *ret)
+struct set_options {
+	unsigned flags;
+	struct rt_until until;
+};
+
+/* One of the words behind SET key value; returns how many arguments it takes, or 0. */
+static uint32_t set_option(const struct rt_request *request, uint32_t i,
+			   struct set_options *options)
 {
-	unsigned flags = 0;
+	struct rt_arg word = rt_arg(request, i);
+	enum rt_until_kind kind;
 
-	for (uint32_t i = 3; i < request->n; i++) {
-		struct rt_arg word = rt_arg(request, i);
+	if (rt_arg_is(word, "nx") && !(options->flags & SET_XX)) {
+		options->flags |= SET_NX;
+	} else if (rt_arg_is(word, "xx") && !(options->flags & SET_NX)) {
+		options->flags |= SET_XX;
+	} else if (rt_arg_is(word, "get")) {
+		options->flags |= SET_GET;
+	} else if (rt_arg_is(word, "bind")) {
+		options->flags |= SET_BIND;
+	} else if (rt_arg_is(word, "keepttl") && !options->until.kind) {
+		options->flags |= SET_KEEPTTL;
+	} else if (rt_until_word(word, &kind) && i + 1 < request->n &&
+		   !(options->flags & SET_KEEPTTL) &&
+		   (!options->until.kind || options->until.kind == kind)) {
+		options->until = (struct rt_until){ kind, rt_arg(request, i + 1) };
+		return 2;
+	} else {
+		return 0;
+	}
+	return 1;
+}
 
-		if (rt_arg_is(word, "nx") && !(flags & SET_XX)) {
-			flags |= SET_NX;
-		} else if (rt_arg_is(word, "xx") && !(flags & SET_NX)) {
-			flags |= SET_XX;
-		} else if (rt_arg_is(word, "get")) {
-			flags |= SET_GET;
-		} else if (rt_arg_is(word, "keepttl")) {
-			continue; /* there is none to lose */
-		} else if ((rt_arg_is(word, "ex") || rt_arg_is(word, "px") ||
-			    rt_arg_is(word, "exat") || rt_arg_is(word, "pxat")) &&
-			   i + 1 < request->n) {
-			rt_session_error(session,
-					 "ERR SET with %.*s is not supported yet: "
-					 "keys do not expire",
-					 (int)word.len, (const char *)word.ptr);
-			return false;
-		} else {
+/* False after an error reply. */
+static bool set_options(struct rt_session *session, const struct rt_request *request,
+			struct set_options *ret)
+{
+	for (uint32_t i = 3; i < request->n;) {
+		uint32_t n = set_option(request, i, ret);
+
+		if (!n) {
 			rt_session_error(session, "ERR syntax error");
 			return false;
 		}
+		i += n;
 	}
-	*ret = flags;
+	return true;
+}
+
+/* What a key will be put with; false after an error reply. */
+static bool set_terms(struct rt_session *session, const struct set_options *options,
+		      const struct rt_entry *entry, struct rt_terms *ret)
+{
+	if (entry && options->flags & SET_KEEPTTL)
+		ret->deadline_ms = rt_feed_terms(session->feed, entry).deadline_ms;
+	ret->holder = options->flags & SET_BIND ? rt_session_holder_new(session)
+						: rt_session_keeps(session, entry);
+	if (options->flags & SET_BIND && !ret->holder) {
+		rt_change_refused(session, -ENOMEM, 0, 0);
+		return false;
+	}
 	return true;
 }
 
@@ -60,13 +92,18 @@ static void set_with_options(struct rt_session *session,
 {
 	struct rt_arg key = rt_arg(request, 1), value = rt_arg(request, 2);
 	size_t start = session->reply.buf.len;
+	struct set_options options = { .flags = 0 };
+	struct rt_terms terms = { 0, NULL };
 	const struct rt_entry *entry;
 	unsigned flags;
 	bool wanted;
 	int r = 0;
 
-	if (!set_options(session, request, &flags))
+	if (!set_options(session, request, &options) ||
+	    (options.until.kind &&
+	     !rt_until_ms(session, &options.until, "set", &terms.deadline_ms)))
 		return;
+	flags = options.flags;
 	if (flags & SET_GET && !session->may_read) {
 		rt_session_error(session, "NOPERM SET with GET reads feed '%s'",
 				 session->feed->config->name);
@@ -74,10 +111,13 @@ static void set_with_options(struct rt_session *session,
 	}
 	entry = rt_feed_get(session->feed, key.ptr, key.len);
 	wanted = flags & SET_NX ? !entry : flags & SET_XX ? !!entry : true;
+	if (wanted && !set_terms(session, &options, entry, &terms))
+		return;
 	if (flags & SET_GET)
 		reply_value(session, entry); /* before it is replaced */
 	if (wanted)
-		r = rt_feed_put(session->feed, key.ptr, key.len, value.ptr, value.len);
+		r = rt_feed_put_on(session->feed, key.ptr, key.len, value.ptr,
+				   value.len, &terms);
 	if (r < 0) {
 		session->reply.buf.len = start;
 		rt_change_refused(session, r, key.len, value.len);
@@ -98,7 +138,8 @@ void rt_cmd_set(struct rt_session *session, const struct rt_request *request)
 		set_with_options(session, request);
 		return;
 	}
-	r = rt_feed_put(session->feed, key.ptr, key.len, value.ptr, value.len);
+	r = rt_feed_put(session->feed, key.ptr, key.len, value.ptr, value.len,
+			rt_session_holder(session));
 	if (RT_LIKELY(!r))
 		rt_reply_ok(&session->reply);
 	else
@@ -114,22 +155,21 @@ void rt_cmd_setnx(struct rt_session *session, const struct rt_request *request)
 		rt_reply_int(&session->reply, 0);
 		return;
 	}
-	r = rt_feed_put(session->feed, key.ptr, key.len, value.ptr, value.len);
+	r = rt_feed_put(session->feed, key.ptr, key.len, value.ptr, value.len,
+			rt_session_holder(session));
 	if (r < 0)
 		rt_change_refused(session, r, key.len, value.len);
 	else
 		rt_reply_int(&session->reply, 1);
 }
 
-/* Several changes are one transaction, unless they are part of one already. */
-static void begin_several(struct rt_session *session)
+void rt_begin_several(struct rt_session *session)
 {
 	if (!session->in_exec)
 		rt_feed_begin(session->feed);
 }
 
-/* Returns whether they came to be. */
-static bool end_several(struct rt_session *session, bool fine)
+bool rt_end_several(struct rt_session *session, bool fine)
 {
 	if (session->in_exec)
 		return fine; /* a refusal takes all of the EXEC back */
@@ -150,15 +190,16 @@ void rt_cmd_mset(struct rt_session *session, const struct rt_request *request)
 		rt_wrong_arity(session, "mset");
 		return;
 	}
-	begin_several(session);
+	rt_begin_several(session);
 	for (uint32_t i = 1; i < request->n && !r; i += 2) {
 		struct rt_arg key = rt_arg(request, i), value = rt_arg(request, i + 1);
 
-		r = rt_feed_put(session->feed, key.ptr, key.len, value.ptr, value.len);
+		r = rt_feed_put(session->feed, key.ptr, key.len, value.ptr, value.len,
+				rt_session_holder(session));
 		if (r < 0)
 			rt_change_refused(session, r, key.len, value.len);
 	}
-	if (end_several(session, !r))
+	if (rt_end_several(session, !r))
 		rt_reply_ok(&session->reply);
 }
 
@@ -169,7 +210,7 @@ void rt_cmd_del(struct rt_session *session, const struct rt_request *request)
 	int r = 0;
 
 	if (several)
-		begin_several(session);
+		rt_begin_several(session);
 	for (uint32_t i = 1; i < request->n && r >= 0; i++) {
 		struct rt_arg key = rt_arg(request, i);
 
@@ -180,7 +221,7 @@ void rt_cmd_del(struct rt_session *session, const struct rt_request *request)
 			n += r;
 	}
 	if (several)
-		end_several(session, r >= 0);
+		rt_end_several(session, r >= 0);
 	if (r >= 0)
 		rt_reply_int(&session->reply, n);
 }
@@ -206,14 +247,6 @@ void rt_cmd_flush(struct rt_session *session, const struct rt_request *request)
 		"ERR %.*s is not supported: a feed is a history; delete keys with "
 		"DEL, which those who follow it will see",
 		(int)name.len, (const char *)name.ptr);
-}
-
-void rt_cmd_later(struct rt_session *session, const struct rt_request *request)
-{
-	struct rt_arg name = rt_arg(request, 0);
-
-	rt_session_error(session, "ERR %.*s is not supported yet: keys do not expire",
-			 (int)name.len, (const char *)name.ptr);
 }
 
 /*
@@ -261,12 +294,6 @@ void rt_cmd_type(struct rt_session *session, const struct rt_request *request)
 	rt_reply_status(&session->reply, find(session, request, 1) ? "string" : "none");
 }
 
-/* -2 no such key, -1 it does not expire. */
-void rt_cmd_ttl(struct rt_session *session, const struct rt_request *request)
-{
-	rt_reply_int(&session->reply, find(session, request, 1) ? -1 : -2);
-}
-
 void rt_cmd_dbsize(struct rt_session *session, const struct rt_request *request)
 {
 	(void)request;
@@ -282,6 +309,7 @@ void rt_cmd_dbsize(struct rt_session *session, const struct rt_request *request)
 
 /* Keys that match, as replies in a buffer of their own: their number comes first. */
 struct matching {
+	const struct rt_feed *feed;
 	struct rt_reply found;
 	size_t n;
 	size_t looked_at;
@@ -294,6 +322,8 @@ static void match(void *ctx, const struct rt_entry *entry)
 	struct matching *m = ctx;
 
 	m->looked_at++;
+	if (rt_feed_is_over(m->feed, entry))
+		return;
 	if (m->pattern && !rt_glob_match(m->pattern, m->pattern_len,
 					 rt_entry_key(entry), entry->key_len))
 		return;
@@ -319,6 +349,7 @@ void rt_cmd_keys(struct rt_session *session, const struct rt_request *request)
 {
 	struct rt_arg pattern = rt_arg(request, 1);
 	struct matching m = {
+		.feed = session->feed,
 		.found = { .buf.limit = session->reply.buf.limit / 2 },
 		.pattern = pattern.ptr,
 		.pattern_len = pattern.len,
@@ -385,7 +416,10 @@ static bool scan_options(struct rt_session *session, const struct rt_request *re
 
 void rt_cmd_scan(struct rt_session *session, const struct rt_request *request)
 {
-	struct matching m = { .found = { .buf.limit = session->reply.buf.limit / 2 } };
+	struct matching m = {
+		.feed = session->feed,
+		.found = { .buf.limit = session->reply.buf.limit / 2 },
+	};
 	struct scan scan;
 	char text[24];
 	uint64_t cursor;

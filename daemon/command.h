@@ -2,8 +2,9 @@
 /*
  * command.h - the commands: which there are, and how one is run, queued or refused
  *
- * cmd_keys.c has those on keys, cmd_feed.c those on feeds, cmd_client.c those on the
- * connection, cmd_server.c those that tell about the daemon.
+ * cmd_keys.c has those on keys, cmd_expiry.c those on when keys end, cmd_feed.c those
+ * on feeds, cmd_client.c those on the connection, cmd_server.c those that tell about
+ * the daemon.
  */
 #ifndef RINGTAIL_DAEMON_COMMAND_H
 #define RINGTAIL_DAEMON_COMMAND_H
@@ -71,6 +72,31 @@ void rt_text(struct rt_buf *buf, const char *format, ...)
 RT_COLD void rt_change_refused(struct rt_session *session, int error, size_t key_len,
 			       size_t value_len);
 
+/* Several changes are one transaction, unless they are part of one already. */
+void rt_begin_several(struct rt_session *session);
+/* Returns whether they came to be; if not, there is an error reply. */
+bool rt_end_several(struct rt_session *session, bool fine);
+
+/* A moment as clients give it: EX seconds, PX milliseconds, EXAT and PXAT. */
+enum rt_until_kind {
+	RT_UNTIL_NONE = 0,
+	RT_UNTIL_EX,
+	RT_UNTIL_PX,
+	RT_UNTIL_EXAT,
+	RT_UNTIL_PXAT,
+};
+
+struct rt_until {
+	enum rt_until_kind kind;
+	struct rt_arg arg;
+};
+
+/* Is it one of these words? */
+bool rt_until_word(struct rt_arg word, enum rt_until_kind *ret);
+/* As a deadline; false after an error reply that names @command. */
+bool rt_until_ms(struct rt_session *session, const struct rt_until *until,
+		 const char *command, uint64_t *ret);
+
 /* As in Redis: * ? [a-c] [^a] and backslash. */
 bool rt_glob_match(const uint8_t *pattern, size_t pattern_len, const uint8_t *text,
 		   size_t len);
@@ -86,24 +112,37 @@ RT_CMD(discard);
 RT_CMD(echo);
 RT_CMD(exec);
 RT_CMD(exists);
+RT_CMD(expire);
+RT_CMD(expireat);
+RT_CMD(expiretime);
 RT_CMD(flush);
 RT_CMD(get);
+RT_CMD(getex);
 RT_CMD(hello);
 RT_CMD(info);
 RT_CMD(keys);
-RT_CMD(later);
 RT_CMD(mget);
 RT_CMD(mset);
 RT_CMD(multi);
+RT_CMD(persist);
+RT_CMD(pexpire);
+RT_CMD(pexpireat);
+RT_CMD(pexpiretime);
 RT_CMD(ping);
+RT_CMD(psetex);
+RT_CMD(pttl);
 RT_CMD(publish);
 RT_CMD(quit);
 RT_CMD(reset);
+RT_CMD(ringtail_bind);
 RT_CMD(ringtail_feeds);
 RT_CMD(ringtail_marker);
+RT_CMD(ringtail_unbind);
+RT_CMD(ringtail_trim);
 RT_CMD(scan);
 RT_CMD(select);
 RT_CMD(set);
+RT_CMD(setex);
 RT_CMD(setnx);
 RT_CMD(strlen);
 RT_CMD(subscribe);

@@ -7,13 +7,57 @@
 
 #include "daemon/log.h"
 
+#define NS_PER_MS UINT64_C(1000000)
 #define UNDO_KEEP 4096u /* room for undoing that stays between transactions */
 #define ENTRY_OVERHEAD \
 	(sizeof(struct rt_entry) + 24) /* what a key costs beside its bytes */
+#define LIFE_OVERHEAD (sizeof(struct rt_life) + sizeof(struct rt_due)) /* its terms */
+#define SWEEP_MAX     4096u /* keys that are due and deleted in one round */
 
 /*
  * ---- Opening -----------------------------------------------------------------
  */
+
+static void free_entry(struct rt_feed *feed, struct rt_entry *entry)
+{
+	if (!entry)
+		return;
+	rt_lives_drop(&feed->lives, entry);
+	free(entry);
+}
+
+struct rt_holder *rt_feed_holder(struct rt_feed *feed)
+{
+	struct rt_holder *holder = calloc(1, sizeof(*holder));
+
+	if (holder)
+		holder->feed = feed;
+	return holder;
+}
+
+/* Connections of the past are gone: what was bound to any of them is over. */
+static int replay_terms(struct rt_feed *feed, struct rt_entry *entry,
+			const struct rt_item *item)
+{
+	struct rt_log_terms terms = rt_item_terms(item);
+	bool bound = terms.flags & RT_TERMS_BOUND;
+	int r;
+
+	if (!terms.deadline_ms && !bound)
+		return 0;
+	if (bound && !feed->ended) {
+		struct rt_holder *holder = rt_feed_holder(feed);
+
+		if (!holder)
+			return -ENOMEM;
+		rt_feed_end(feed, holder);
+	}
+	r = rt_lives_add(&feed->lives, entry, terms.deadline_ms,
+			 bound ? feed->ended : NULL);
+	if (!r)
+		rt_lives_wake(&feed->lives, entry);
+	return r;
+}
 
 /* One event of the past, applied to the table. */
 static int replay(void *arg, const struct rt_item *item)
@@ -31,13 +75,15 @@ static int replay(void *arg, const struct rt_item *item)
 		if (!entry)
 			return -ENOMEM;
 		entry->seq = item->seq;
-		free(rt_table_insert(&feed->table, entry));
+		free_entry(feed, rt_table_insert(&feed->table, entry));
+		if (RT_UNLIKELY(item->ext_len))
+			return replay_terms(feed, entry, item);
 		break;
 	case RT_OP_DELETE:
 		entry = rt_table_find(&feed->table, hash, item->key, item->key_len);
 		if (entry) {
 			rt_table_remove(&feed->table, entry);
-			free(entry);
+			free_entry(feed, entry);
 		}
 		break;
 	default:
@@ -58,6 +104,20 @@ static int log_path(const struct rt_config *config, const struct rt_feed_config 
 	else if (feed->durability != RT_DURABILITY_NONE)
 		n = snprintf(ret, PATH_MAX, "%s/%s", config->data, feed->name);
 	return n < 0 || n >= PATH_MAX ? -ENAMETOOLONG : 0;
+}
+
+/* Before anybody can see it: what ended while no daemon ran. */
+static int sweep_past(struct rt_feed *feed)
+{
+	uint64_t now_ns = rt_now_ns(CLOCK_REALTIME);
+
+	feed->now_ms = now_ns / NS_PER_MS;
+	if (rt_feed_next_ms(feed) > feed->now_ms)
+		return 0;
+	rt_feed_set_time(feed, now_ns);
+	while (rt_feed_next_ms(feed) <= feed->now_ms)
+		rt_feed_sweep(feed);
+	return rt_feed_flush(feed);
 }
 
 static void see_owner(struct rt_feed *feed)
@@ -95,19 +155,33 @@ int rt_feed_open(struct rt_feed *feed, const struct rt_config *config,
 	if (!feed->rebuilt_from)
 		feed->rebuilt_from = rt_feed_seq(feed) + 1;
 	see_owner(feed);
-	return 0;
+	return sweep_past(feed);
+}
+
+static void free_holders(struct rt_feed *feed)
+{
+	while (feed->ended) {
+		struct rt_holder *holder = feed->ended;
+
+		feed->ended = holder->next;
+		free(holder);
+	}
 }
 
 void rt_feed_close(struct rt_feed *feed)
 {
 	if (feed->in_txn)
 		rt_feed_abort(feed);
+	while (!rt_feed_next_ms(feed))
+		rt_feed_sweep(feed);
 	if (feed->writer)
 		(void)rt_feed_flush(feed); /* a failure is logged there */
 	if (feed->journal.writer)
 		rt_journal_close(&feed->journal, true);
 	feed->writer = NULL;
 	rt_table_fini(&feed->table);
+	rt_lives_fini(&feed->lives);
+	free_holders(feed);
 	free(feed->undo);
 	feed->undo = NULL;
 }
@@ -116,16 +190,41 @@ void rt_feed_close(struct rt_feed *feed)
  * ---- Changes -----------------------------------------------------------------
  */
 
+RT_INLINE bool is_over(const struct rt_feed *feed, const struct rt_entry *entry)
+{
+	const struct rt_life *life = rt_life_of(&feed->lives, entry);
+
+	return RT_UNLIKELY(life) &&
+	       ((life->deadline_ms && life->deadline_ms <= feed->now_ms) ||
+		(life->holder && life->holder->ended));
+}
+
+bool rt_feed_is_over(const struct rt_feed *feed, const struct rt_entry *entry)
+{
+	return is_over(feed, entry);
+}
+
+struct rt_terms rt_feed_terms(const struct rt_feed *feed, const struct rt_entry *entry)
+{
+	const struct rt_life *life = rt_life_of(&feed->lives, entry);
+
+	return life ? (struct rt_terms){ life->deadline_ms, life->holder }
+		    : (struct rt_terms){ 0, NULL };
+}
+
 const struct rt_entry *rt_feed_get(const struct rt_feed *feed, const void *key,
 				   size_t len)
 {
-	return rt_table_find(&feed->table, rt_table_hash(&feed->table, key, len), key,
-			     len);
+	const struct rt_entry *entry = rt_table_find(
+		&feed->table, rt_table_hash(&feed->table, key, len), key, len);
+
+	return entry && !is_over(feed, entry) ? entry : NULL;
 }
 
-static bool is_over(const struct rt_feed *feed, size_t more)
+static bool is_full(const struct rt_feed *feed, size_t more)
 {
-	return feed->table.n_bytes + feed->table.n * ENTRY_OVERHEAD + more >
+	return feed->table.n_bytes + feed->table.n * ENTRY_OVERHEAD +
+		       feed->lives.n * LIFE_OVERHEAD + more >
 	       feed->config->max_state;
 }
 
@@ -152,13 +251,14 @@ RT_INLINE int room(struct rt_feed *feed, size_t key_len, size_t value_len)
 
 /* A change, as a transaction of its own or as part of the one begun. */
 RT_INLINE int emit(struct rt_feed *feed, uint8_t op, uint8_t flags, const void *key,
-		   size_t key_len, const void *value, size_t value_len)
+		   size_t key_len, const void *value, size_t value_len,
+		   const struct rt_log_terms *terms)
 {
 	if (RT_UNLIKELY(feed->in_txn))
 		return rt_journal_add(&feed->journal, op, flags, key, key_len, value,
-				      value_len);
-	return rt_journal_one(&feed->journal, op, flags, key, key_len, value,
-			      value_len);
+				      value_len, terms);
+	return rt_journal_one(&feed->journal, op, flags, key, key_len, value, value_len,
+			      terms);
 }
 
 uint64_t rt_feed_seq(const struct rt_feed *feed)
@@ -190,18 +290,45 @@ static bool undo_room(struct rt_feed *feed)
 /* The table has changed: what was there is kept for abort, or freed. */
 static void changed(struct rt_feed *feed, struct rt_entry *now, struct rt_entry *was)
 {
+	if (was)
+		rt_lives_sleep(&feed->lives, was);
+	if (now)
+		rt_lives_wake(&feed->lives, now);
 	if (feed->in_txn)
 		feed->undo[feed->n_undo++] = (struct rt_undo){ now, was };
 	else
-		free(was);
+		free_entry(feed, was);
+}
+
+/* Gives an entry its terms, if there are any; those for the log are set then too. */
+static int set_terms(struct rt_feed *feed, struct rt_entry *entry,
+		     const struct rt_terms *terms, struct rt_log_terms *log,
+		     const struct rt_log_terms **ret)
+{
+	int r;
+
+	*ret = NULL;
+	if (RT_LIKELY(!terms || (!terms->deadline_ms && !terms->holder)))
+		return 0;
+	r = rt_lives_add(&feed->lives, entry, terms->deadline_ms, terms->holder);
+	if (r < 0)
+		return r;
+	*log = (struct rt_log_terms){
+		.deadline_ms = terms->deadline_ms,
+		.flags = terms->holder ? RT_TERMS_BOUND : 0,
+	};
+	*ret = log;
+	return 0;
 }
 
 /* A put that needs an entry of its own. */
 static int put_entry(struct rt_feed *feed, uint64_t hash, const struct rt_entry *was,
 		     const void *key, size_t key_len, const void *value,
-		     size_t value_len)
+		     size_t value_len, const struct rt_terms *terms)
 {
 	uint8_t flags = was ? 0 : (uint8_t)RT_EVENT_CREATED;
+	const struct rt_log_terms *log_terms;
+	struct rt_log_terms log;
 	struct rt_entry *entry;
 	int r;
 
@@ -210,9 +337,12 @@ static int put_entry(struct rt_feed *feed, uint64_t hash, const struct rt_entry 
 	entry = rt_entry_new(hash, key, key_len, value, value_len);
 	if (!entry)
 		return -ENOMEM;
-	r = emit(feed, RT_OP_PUT, flags, key, key_len, value, value_len);
+	r = set_terms(feed, entry, terms, &log, &log_terms);
+	if (!r)
+		r = emit(feed, RT_OP_PUT, flags, key, key_len, value, value_len,
+			 log_terms);
 	if (r < 0) {
-		free(entry);
+		free_entry(feed, entry);
 		return r;
 	}
 	entry->seq = emitted(feed);
@@ -220,30 +350,68 @@ static int put_entry(struct rt_feed *feed, uint64_t hash, const struct rt_entry 
 	return 0;
 }
 
-int rt_feed_put(struct rt_feed *feed, const void *key, size_t key_len,
-		const void *value, size_t value_len)
+/* Takes an entry out, with an event. */
+static int take_out(struct rt_feed *feed, struct rt_entry *entry, uint8_t flags)
 {
-	uint64_t hash = rt_table_hash(&feed->table, key, key_len);
-	struct rt_entry *entry = rt_table_find(&feed->table, hash, key, key_len);
+	const uint8_t *key = rt_entry_key(entry);
+	int r;
+
+	if (!undo_room(feed))
+		return -ENOMEM;
+	r = room(feed, entry->key_len, 0);
+	if (r < 0)
+		return r;
+	r = emit(feed, RT_OP_DELETE, flags, key, entry->key_len, NULL, 0, NULL);
+	if (r < 0)
+		return r;
+	rt_table_remove(&feed->table, entry);
+	changed(feed, NULL, entry);
+	feed->counts.deletes++;
+	feed->counts.expired += flags == RT_EVENT_EXPIRED;
+	return 1;
+}
+
+/* What the table has of a key: a value whose time is over is deleted first. */
+RT_INLINE int look_up(struct rt_feed *feed, uint64_t hash, const void *key,
+		      size_t key_len, struct rt_entry **ret)
+{
+	*ret = rt_table_find(&feed->table, hash, key, key_len);
+	if (RT_UNLIKELY(*ret && is_over(feed, *ret))) {
+		int r = take_out(feed, *ret, RT_EVENT_EXPIRED);
+
+		*ret = NULL;
+		return r < 0 ? r : 0;
+	}
+	return 0;
+}
+
+/* @terms: NULL for none. */
+RT_INLINE int put(struct rt_feed *feed, uint64_t hash, struct rt_entry *entry,
+		  const void *key, size_t key_len, const void *value, size_t value_len,
+		  const struct rt_terms *terms)
+{
 	size_t before = entry ? entry->value_len : 0;
 	size_t more = entry ? value_len : key_len + value_len + ENTRY_OVERHEAD;
 	int r;
 
+	if (RT_UNLIKELY(terms) && (!entry || !entry->life))
+		more += LIFE_OVERHEAD;
 	if (RT_UNLIKELY(value_len > UINT32_MAX))
 		return RT_E_TOO_BIG;
-	if (RT_UNLIKELY(more > before && is_over(feed, more - before)))
+	if (RT_UNLIKELY(more > before && is_full(feed, more - before)))
 		return RT_FEED_E_FULL;
 	r = room(feed, key_len, value_len);
 	if (RT_UNLIKELY(r < 0))
 		return r;
-	if (RT_LIKELY(entry && !feed->in_txn && rt_entry_takes(entry, value_len))) {
-		r = emit(feed, RT_OP_PUT, 0, key, key_len, value, value_len);
+	if (RT_LIKELY(entry && !entry->life && !terms && !feed->in_txn &&
+		      rt_entry_takes(entry, value_len))) {
+		r = emit(feed, RT_OP_PUT, 0, key, key_len, value, value_len, NULL);
 		if (r < 0)
 			return r;
 		rt_table_set(&feed->table, entry, value, value_len);
 		entry->seq = emitted(feed);
 	} else {
-		r = put_entry(feed, hash, entry, key, key_len, value, value_len);
+		r = put_entry(feed, hash, entry, key, key_len, value, value_len, terms);
 		if (r < 0)
 			return r;
 	}
@@ -251,26 +419,59 @@ int rt_feed_put(struct rt_feed *feed, const void *key, size_t key_len,
 	return 0;
 }
 
-int rt_feed_delete(struct rt_feed *feed, const void *key, size_t key_len)
+int rt_feed_put(struct rt_feed *feed, const void *key, size_t key_len,
+		const void *value, size_t value_len, struct rt_holder *by)
 {
 	uint64_t hash = rt_table_hash(&feed->table, key, key_len);
-	struct rt_entry *entry = rt_table_find(&feed->table, hash, key, key_len);
-	int r;
+	struct rt_terms terms = { .holder = by };
+	struct rt_entry *entry;
+	int r = look_up(feed, hash, key, key_len, &entry);
 
-	if (!entry)
-		return 0;
-	if (!undo_room(feed))
-		return -ENOMEM;
-	r = room(feed, key_len, 0);
-	if (r < 0)
+	if (RT_UNLIKELY(r < 0))
 		return r;
-	r = emit(feed, RT_OP_DELETE, 0, key, key_len, NULL, 0);
-	if (r < 0)
-		return r;
-	rt_table_remove(&feed->table, entry);
-	changed(feed, NULL, entry);
-	feed->counts.deletes++;
-	return 1;
+	if (RT_UNLIKELY(entry && entry->life && by &&
+			rt_life_of(&feed->lives, entry)->holder == by))
+		return put(feed, hash, entry, key, key_len, value, value_len, &terms);
+	return put(feed, hash, entry, key, key_len, value, value_len, NULL);
+}
+
+int rt_feed_put_on(struct rt_feed *feed, const void *key, size_t key_len,
+		   const void *value, size_t value_len, const struct rt_terms *terms)
+{
+	uint64_t hash = rt_table_hash(&feed->table, key, key_len);
+	struct rt_entry *entry;
+	int r = look_up(feed, hash, key, key_len, &entry);
+
+	return r < 0 ? r
+		     : put(feed, hash, entry, key, key_len, value, value_len, terms);
+}
+
+int rt_feed_renew(struct rt_feed *feed, const struct rt_entry *entry,
+		  const struct rt_terms *terms)
+{
+	/* The old entry lives until the new one has been made from it. */
+	return rt_feed_put_on(feed, rt_entry_key(entry), entry->key_len,
+			      rt_entry_value(entry), entry->value_len, terms);
+}
+
+static int delete_key(struct rt_feed *feed, const void *key, size_t key_len,
+		      uint8_t flags)
+{
+	uint64_t hash = rt_table_hash(&feed->table, key, key_len);
+	struct rt_entry *entry;
+	int r = look_up(feed, hash, key, key_len, &entry);
+
+	return r < 0 || !entry ? r : take_out(feed, entry, flags);
+}
+
+int rt_feed_delete(struct rt_feed *feed, const void *key, size_t key_len)
+{
+	return delete_key(feed, key, key_len, 0);
+}
+
+int rt_feed_expire(struct rt_feed *feed, const void *key, size_t key_len)
+{
+	return delete_key(feed, key, key_len, RT_EVENT_EXPIRED);
 }
 
 int rt_feed_message(struct rt_feed *feed, const void *key, size_t key_len,
@@ -279,7 +480,7 @@ int rt_feed_message(struct rt_feed *feed, const void *key, size_t key_len,
 	int r = room(feed, key_len, value_len);
 
 	if (!r)
-		r = emit(feed, RT_OP_MESSAGE, 0, key, key_len, value, value_len);
+		r = emit(feed, RT_OP_MESSAGE, 0, key, key_len, value, value_len, NULL);
 	if (!r)
 		feed->counts.messages++;
 	return r;
@@ -314,7 +515,7 @@ int rt_feed_commit(struct rt_feed *feed)
 		return RT_FEED_E_LOG;
 	}
 	for (size_t i = 0; i < feed->n_undo; i++)
-		free(feed->undo[i].was);
+		free_entry(feed, feed->undo[i].was);
 	end_txn(feed);
 	return 0;
 }
@@ -328,19 +529,88 @@ void rt_feed_abort(struct rt_feed *feed)
 
 		if (undo.now) {
 			rt_table_remove(&feed->table, undo.now);
-			free(undo.now);
+			free_entry(feed, undo.now);
 		}
-		if (undo.was)
+		if (undo.was) {
 			(void)rt_table_insert(&feed->table,
 					      undo.was); /* was taken out */
+			rt_lives_wake(&feed->lives, undo.was);
+		}
 	}
 	end_txn(feed);
+}
+
+/*
+ * ---- What ends by itself -----------------------------------------------------
+ */
+
+void rt_feed_end(struct rt_feed *feed, struct rt_holder *holder)
+{
+	holder->ended = true;
+	holder->next = feed->ended;
+	feed->ended = holder;
+}
+
+/* One transaction of keys that are over, of one holder or due; their number. */
+static int sweep_once(struct rt_feed *feed, const struct rt_holder *holder)
+{
+	unsigned max = holder ? UINT_MAX : SWEEP_MAX;
+	int n = 0, r = 0;
+
+	rt_feed_begin(feed);
+	while (r >= 0 && (unsigned)n < max) {
+		struct rt_entry *entry =
+			holder ? rt_lives_held(&feed->lives, holder)
+			       : rt_lives_due(&feed->lives, feed->now_ms);
+
+		if (!entry)
+			break;
+		r = take_out(feed, entry, RT_EVENT_EXPIRED);
+		if (r >= 0)
+			n++;
+	}
+	/* Full: the rest is for another one. */
+	if (r < 0 && !(r == RT_E_TOO_BIG && n)) {
+		rt_feed_abort(feed);
+		return r;
+	}
+	r = rt_feed_commit(feed);
+	return r < 0 ? r : n;
+}
+
+void rt_feed_sweep(struct rt_feed *feed)
+{
+	unsigned n = 0;
+
+	while (n < SWEEP_MAX && rt_feed_next_ms(feed) <= feed->now_ms) {
+		struct rt_holder *holder = feed->ended;
+		int r;
+
+		if (holder && !holder->n) {
+			feed->ended = holder->next;
+			free(holder);
+			continue;
+		}
+		r = sweep_once(feed, holder);
+		if (r < 0)
+			feed->stuck = true;
+		else
+			n += (unsigned)r;
+	}
+}
+
+uint64_t rt_feed_next_ms(const struct rt_feed *feed)
+{
+	if (!feed->writer || feed->stuck)
+		return UINT64_MAX;
+	return feed->ended ? 0 : rt_lives_next_ms(&feed->lives);
 }
 
 void rt_feed_set_time(struct rt_feed *feed, uint64_t time_ns)
 {
 	if (!feed->writer)
 		return;
+	feed->now_ms = time_ns / NS_PER_MS;
 	feed->journal.time_ns = rt_max(time_ns, feed->writer->last_ns);
 	if (!feed->journal.has_log) {
 		rt_writer_set_time(feed->writer, time_ns);
@@ -372,6 +642,7 @@ void rt_feed_tick(struct rt_feed *feed)
 {
 	struct rt_writer *writer = feed->journal.writer;
 
+	feed->stuck = false;
 	if (!writer)
 		return;
 	rt_writer_beat(writer);

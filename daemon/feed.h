@@ -17,6 +17,7 @@
 #define RINGTAIL_DAEMON_FEED_H
 
 #include "daemon/config.h"
+#include "daemon/expiry.h"
 #include "daemon/journal.h"
 #include "daemon/table.h"
 
@@ -31,6 +32,7 @@ struct rt_undo {
 
 struct rt_feed_counts {
 	uint64_t puts, deletes, messages;
+	uint64_t expired; /* of the deletes: those that nobody asked for */
 };
 
 struct rt_feed {
@@ -39,6 +41,10 @@ struct rt_feed {
 	struct rt_journal journal;
 	bool failed; /* while it was served; what was not flushed then is lost */
 	struct rt_table table;
+	struct rt_lives lives;   /* of those in the table that end by themselves */
+	struct rt_holder *ended; /* holders whose keys are still to be deleted */
+	bool stuck;              /* the log took no deletes: again with the next tick */
+	uint64_t now_ms;         /* for deadlines; of rt_feed_set_time() */
 	struct rt_undo *undo;
 	size_t n_undo;
 	size_t cap_undo;
@@ -60,20 +66,54 @@ int rt_feed_open(struct rt_feed *feed, const struct rt_config *config,
 		 const struct rt_feed_config *feed_config);
 void rt_feed_close(struct rt_feed *feed);
 
-/* NULL: no such key. */
+/* What a key is put with. */
+struct rt_terms {
+	uint64_t deadline_ms;     /* 0: none */
+	struct rt_holder *holder; /* NULL: not bound */
+};
+
+/* NULL: no such key, or its time is over. */
 const struct rt_entry *rt_feed_get(const struct rt_feed *feed, const void *key,
 				   size_t len);
+
+/* Is the entry still in the table only because nobody has deleted it yet? */
+bool rt_feed_is_over(const struct rt_feed *feed, const struct rt_entry *entry);
+
+/* All zero if it has none. */
+struct rt_terms rt_feed_terms(const struct rt_feed *feed, const struct rt_entry *entry);
 
 /*
  * The three changes.  Errors: RT_E_TOO_BIG, RT_FEED_E_FULL, RT_FEED_E_LOG, -EINVAL an
  * empty key, -ENOMEM; nothing was changed then.  Delete: 1, or 0 when there is no such
- * key.
+ * key.  A put takes a deadline away, and a binding, unless that is to @by.
  */
 int rt_feed_put(struct rt_feed *feed, const void *key, size_t key_len,
-		const void *value, size_t value_len);
+		const void *value, size_t value_len, struct rt_holder *by);
 int rt_feed_delete(struct rt_feed *feed, const void *key, size_t key_len);
 int rt_feed_message(struct rt_feed *feed, const void *key, size_t key_len,
 		    const void *value, size_t value_len);
+
+/* A put with terms of its own. */
+int rt_feed_put_on(struct rt_feed *feed, const void *key, size_t key_len,
+		   const void *value, size_t value_len, const struct rt_terms *terms);
+/* A put of the value that @entry, of the table, has already. */
+int rt_feed_renew(struct rt_feed *feed, const struct rt_entry *entry,
+		  const struct rt_terms *terms);
+/* A delete, with the flag of those that nobody asked for. */
+int rt_feed_expire(struct rt_feed *feed, const void *key, size_t key_len);
+
+/* A holder for keys of the feed; NULL without memory. */
+struct rt_holder *rt_feed_holder(struct rt_feed *feed);
+/* Its keys are over; takes the holder.  rt_feed_sweep() deletes them. */
+void rt_feed_end(struct rt_feed *feed, struct rt_holder *holder);
+
+/*
+ * Deletes what is over: the keys of a holder, or those that are due together, in as few
+ * transactions as hold them.  When that is much, only some of it; rt_feed_next_ms()
+ * says when to go on.  Not within a transaction.
+ */
+void rt_feed_sweep(struct rt_feed *feed);
+uint64_t rt_feed_next_ms(const struct rt_feed *feed); /* 0: now; UINT64_MAX: never */
 
 void rt_feed_begin(struct rt_feed *feed);
 /* Negative: there is no room for it in the log; it was aborted. */

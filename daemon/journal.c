@@ -378,7 +378,8 @@ static int place(struct rt_journal *j, uint64_t size)
 int rt_journal_room(struct rt_journal *j, size_t key_len, size_t value_len)
 {
 	size_t need = sizeof(struct rt_log_txn) + sizeof(struct rt_log_event) +
-		      rt_round_up(key_len + value_len, RT_WORD);
+		      rt_round_up(key_len + value_len, RT_WORD) +
+		      sizeof(struct rt_log_terms);
 	int r;
 
 	if (!j->has_log || j->in_txn)
@@ -390,17 +391,19 @@ int rt_journal_room(struct rt_journal *j, size_t key_len, size_t value_len)
 }
 
 static int gather(struct rt_journal *j, uint8_t op, uint8_t flags, const void *key,
-		  size_t key_len, const void *value, size_t value_len)
+		  size_t key_len, const void *value, size_t value_len,
+		  const struct rt_log_terms *terms)
 {
 	int r = rt_writer_accepts(j->writer, op, flags, key_len, value_len);
 
 	return r < 0 ? r
-		     : rt_batch_add(&j->batch, op, flags, key, key_len, value,
-				    value_len);
+		     : rt_batch_add_terms(&j->batch, op, flags, key, key_len, value,
+					  value_len, terms);
 }
 
 int rt_journal_one(struct rt_journal *j, uint8_t op, uint8_t flags, const void *key,
-		   size_t key_len, const void *value, size_t value_len)
+		   size_t key_len, const void *value, size_t value_len,
+		   const struct rt_log_terms *terms)
 {
 	int r;
 
@@ -410,7 +413,7 @@ int rt_journal_one(struct rt_journal *j, uint8_t op, uint8_t flags, const void *
 	r = rt_batch_begin(&j->batch);
 	if (r < 0)
 		return r;
-	r = gather(j, op, flags, key, key_len, value, value_len);
+	r = gather(j, op, flags, key, key_len, value, value_len, terms);
 	if (r < 0)
 		rt_batch_abort(&j->batch);
 	else
@@ -427,7 +430,8 @@ void rt_journal_begin(struct rt_journal *j)
 }
 
 int rt_journal_add(struct rt_journal *j, uint8_t op, uint8_t flags, const void *key,
-		   size_t key_len, const void *value, size_t value_len)
+		   size_t key_len, const void *value, size_t value_len,
+		   const struct rt_log_terms *terms)
 {
 	uint64_t n = j->batch.txn_at ? j->batch.txn_events : 0;
 	int r;
@@ -442,7 +446,7 @@ int rt_journal_add(struct rt_journal *j, uint8_t op, uint8_t flags, const void *
 		if (r < 0)
 			return r;
 	}
-	r = gather(j, op, flags, key, key_len, value, value_len);
+	r = gather(j, op, flags, key, key_len, value, value_len, terms);
 	if (!r)
 		j->txn_bytes += key_len + value_len;
 	return r;
@@ -521,6 +525,30 @@ int rt_journal_sync_end(struct rt_journal *j, int result)
 	j->log.synced = rt_max(j->log.synced, j->sync_seq);
 	j->log.unsynced = j->log.synced + 1 < j->log.next;
 	return 0;
+}
+
+int rt_journal_trim(struct rt_journal *j, uint64_t seq, uint64_t *ret_oldest)
+{
+	int n;
+
+	if (!j->has_log) {
+		rt_fault_set(&j->fault, "feed '%s' has no log to trim (durability)",
+			     j->config->name);
+		return -ENOENT;
+	}
+	n = rt_log_drop_below(&j->log, seq);
+	if (n < 0) {
+		rt_fault_set(&j->fault, "feed '%s': cannot trim its log in %s: %s",
+			     j->config->name, j->log.what, strerror(-n));
+		return n;
+	}
+	*ret_oldest = j->log.oldest ? j->log.oldest : j->log.next;
+	if (n > 0)
+		rt_log(RT_LOG_INFO,
+		       "feed '%s': %d segments of its log were trimmed; the oldest "
+		       "event is %llu now",
+		       j->config->name, n, (unsigned long long)*ret_oldest);
+	return n;
 }
 
 void rt_journal_retain(struct rt_journal *j)

@@ -52,14 +52,17 @@ void rt_journal_close(struct rt_journal *journal, bool closed);
  */
 int rt_journal_room(struct rt_journal *journal, size_t key_len, size_t value_len);
 
-/* After rt_journal_room().  0, RT_E_TOO_BIG, -EINVAL, -ENOMEM: nothing was changed. */
+/*
+ * After rt_journal_room().  0, RT_E_TOO_BIG, -EINVAL, -ENOMEM: nothing was changed.
+ * @terms go into the log only; NULL: none.
+ */
 int rt_journal_one(struct rt_journal *journal, uint8_t op, uint8_t flags,
-		   const void *key, size_t key_len, const void *value,
-		   size_t value_len);
+		   const void *key, size_t key_len, const void *value, size_t value_len,
+		   const struct rt_log_terms *terms);
 void rt_journal_begin(struct rt_journal *journal);
 int rt_journal_add(struct rt_journal *journal, uint8_t op, uint8_t flags,
-		   const void *key, size_t key_len, const void *value,
-		   size_t value_len);
+		   const void *key, size_t key_len, const void *value, size_t value_len,
+		   const struct rt_log_terms *terms);
 /* Negative as rt_journal_room(): the transaction is then still open, to be aborted. */
 int rt_journal_commit(struct rt_journal *journal);
 void rt_journal_abort(struct rt_journal *journal);
@@ -76,6 +79,12 @@ int rt_journal_flush(struct rt_journal *journal);
 /* For the loop: a descriptor to sync now, or -1; and what came of it. */
 int rt_journal_sync_begin(struct rt_journal *journal);
 int rt_journal_sync_end(struct rt_journal *journal, int result);
+
+/*
+ * Drops what the log has in segments wholly below @seq: how many, and where it begins
+ * now.  Negative, with the text in `fault`, for a feed without a log too.
+ */
+int rt_journal_trim(struct rt_journal *journal, uint64_t seq, uint64_t *ret_oldest);
 
 /* Applies the limits of retention. */
 void rt_journal_retain(struct rt_journal *journal);

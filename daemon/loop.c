@@ -23,9 +23,11 @@ enum tag {
 	TAG_TICK = 4,
 	TAG_SIGNAL = 5,
 	TAG_NONE = 6,
+	TAG_ALARM = 7,
 	TAG_SYNC = 0,
-	TAG_MASK = 7,
 };
+
+#define TAG_MASK 7u
 
 struct listener {
 	int fd;
@@ -47,6 +49,8 @@ struct rt_loop {
 	bool deaf;
 	bool stop;
 	struct __kernel_timespec next_tick; /* CLOCK_MONOTONIC */
+	struct __kernel_timespec alarm;     /* CLOCK_REALTIME */
+	uint64_t alarm_ms;                  /* likewise; UINT64_MAX: not armed */
 };
 
 static uint64_t tagged(const void *ptr, enum tag tag)
@@ -181,6 +185,7 @@ int rt_loop_open(const struct rt_loop_ops *ops, void *ctx, int signal_fd,
 	loop->ops = ops;
 	loop->ctx = ctx;
 	loop->signal_fd = signal_fd;
+	loop->alarm_ms = UINT64_MAX;
 	r = open_ring(&loop->ring);
 	if (r < 0) {
 		free(loop);
@@ -399,8 +404,10 @@ static void dispatch(struct rt_loop *loop, const struct io_uring_cqe *cqe)
 	case TAG_SYNC:
 		loop->ops->synced(loop->ctx, ptr, cqe->res);
 		break;
+	case TAG_ALARM:
+		loop->alarm_ms = UINT64_MAX; /* what is due is seen by any round */
+		break;
 	case TAG_NONE:
-	case TAG_MASK:
 		break;
 	}
 }
@@ -455,6 +462,28 @@ void rt_loop_sync(struct rt_loop *loop, int fd, void *arg)
 
 	io_uring_prep_fsync(sqe, fd, IORING_FSYNC_DATASYNC);
 	sqe->user_data = tagged(arg, TAG_SYNC);
+}
+
+void rt_loop_alarm(struct rt_loop *loop, uint64_t at_ms)
+{
+	struct io_uring_sqe *sqe;
+
+	if (loop->alarm_ms <= at_ms)
+		return;
+	sqe = get_sqe(loop);
+	loop->alarm.tv_sec = (long long)(at_ms / 1000);
+	loop->alarm.tv_nsec = (long long)(at_ms % 1000 * 1000000);
+	if (loop->alarm_ms == UINT64_MAX) {
+		io_uring_prep_timeout(sqe, &loop->alarm, 0,
+				      IORING_TIMEOUT_ABS | IORING_TIMEOUT_REALTIME);
+		sqe->user_data = TAG_ALARM;
+	} else {
+		/* Keeps its clock.  If it has just come, that was early enough. */
+		io_uring_prep_timeout_update(sqe, &loop->alarm, TAG_ALARM,
+					     IORING_TIMEOUT_ABS);
+		sqe->user_data = TAG_NONE;
+	}
+	loop->alarm_ms = at_ms;
 }
 
 int rt_loop_run(struct rt_loop *loop)

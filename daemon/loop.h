@@ -80,6 +80,12 @@ void rt_loop_shut(struct rt_loop *loop, struct rt_conn *conn);
  */
 void rt_loop_sync(struct rt_loop *loop, int fd, void *arg);
 
+/*
+ * A round at the latest when CLOCK_REALTIME is at @at_ms; the earliest of those asked
+ * for since the last one that came counts.
+ */
+void rt_loop_alarm(struct rt_loop *loop, uint64_t at_ms);
+
 /* Runs until rt_loop_stop(); 0 or a negative errno. */
 int rt_loop_run(struct rt_loop *loop);
 void rt_loop_stop(struct rt_loop *loop);

@@ -121,8 +121,10 @@ static void on_begin(void *ctx)
 	struct rt_server *server = ctx;
 
 	server->now_ns = rt_now_ns(CLOCK_REALTIME);
-	for (unsigned i = 0; i < server->config->n_feeds; i++)
+	for (unsigned i = 0; i < server->config->n_feeds; i++) {
 		rt_feed_set_time(&server->feeds[i], server->now_ns);
+		rt_feed_sweep(&server->feeds[i]);
+	}
 }
 
 static void on_accepted(void *ctx, int fd)
@@ -266,15 +268,39 @@ static void settle_changes(struct rt_session *session)
 	rt_session_close(session, "its changes could not be logged");
 }
 
+/* Keys that end with their connections go with the changes of this round. */
+static void end_bound(struct rt_server *server)
+{
+	for (struct rt_session *s = server->dirty; s; s = s->next_dirty)
+		if (s->closing)
+			rt_session_let_go(s);
+	for (unsigned i = 0; i < server->config->n_feeds; i++)
+		if (server->feeds[i].ended)
+			rt_feed_sweep(&server->feeds[i]);
+}
+
+/* Wakes for the next deadline, and for what was too much for one round. */
+static void set_alarm(struct rt_server *server)
+{
+	uint64_t next_ms = UINT64_MAX;
+
+	for (unsigned i = 0; i < server->config->n_feeds; i++)
+		next_ms = rt_min(next_ms, rt_feed_next_ms(&server->feeds[i]));
+	if (next_ms != UINT64_MAX)
+		rt_loop_alarm(server->loop, next_ms);
+}
+
 static void on_round(void *ctx)
 {
 	struct rt_server *server = ctx;
 	struct rt_session *session = server->dirty;
 
+	end_bound(server);
 	server->dirty = NULL;
 	for (unsigned i = 0; i < server->config->n_feeds; i++)
 		(void)rt_feed_flush(
 			&server->feeds[i]); /* who is concerned is told below */
+	set_alarm(server);
 	while (session) {
 		struct rt_session *next = session->next_dirty;
 

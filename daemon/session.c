@@ -40,12 +40,47 @@ void rt_session_free(struct rt_session *session)
 	if (session->next)
 		session->next->at = session->at;
 	session->server->n_sessions--;
+	rt_session_let_go(session);
 	rt_multi_reset(session);
 	rt_resp_fini(&session->resp);
 	rt_buf_free(&session->reply.buf);
 	rt_buf_free(&session->in);
 	rt_buf_free(&session->queue);
 	free(session);
+}
+
+struct rt_holder *rt_session_holder_new(struct rt_session *session)
+{
+	struct rt_holder *holder = rt_session_holder(session);
+
+	if (holder)
+		return holder;
+	holder = rt_feed_holder(session->feed);
+	if (!holder)
+		return NULL;
+	holder->next = session->holders;
+	session->holders = holder;
+	return holder;
+}
+
+struct rt_holder *rt_session_keeps(const struct rt_session *session,
+				   const struct rt_entry *entry)
+{
+	struct rt_holder *holder = rt_session_holder(session);
+
+	if (!holder || !entry || rt_feed_terms(session->feed, entry).holder != holder)
+		return NULL;
+	return holder;
+}
+
+void rt_session_let_go(struct rt_session *session)
+{
+	while (session->holders) {
+		struct rt_holder *holder = session->holders;
+
+		session->holders = holder->next;
+		rt_feed_end(holder->feed, holder);
+	}
 }
 
 void rt_session_select(struct rt_session *session, struct rt_feed *feed)

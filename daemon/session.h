@@ -57,6 +57,7 @@ struct rt_session {
 	uint32_t n_queued;
 	struct rt_watch *watches;
 	uint32_t n_watches;
+	struct rt_holder *holders; /* of the keys bound to it; one for each feed */
 	uint64_t id;
 	uint64_t since_ns;
 	uint64_t active_ns;
@@ -76,6 +77,26 @@ void rt_session_input(struct rt_session *session, uint8_t *bytes, size_t len);
 
 /* Selects a feed, or NULL. */
 void rt_session_select(struct rt_session *session, struct rt_feed *feed);
+
+/* Of the selected feed; NULL: no key was ever bound. */
+RT_INLINE struct rt_holder *rt_session_holder(const struct rt_session *session)
+{
+	struct rt_holder *holder = session->holders;
+
+	while (RT_UNLIKELY(holder && holder->feed != session->feed))
+		holder = holder->next;
+	return holder;
+}
+
+/* Likewise, made if need be; NULL without memory. */
+struct rt_holder *rt_session_holder_new(struct rt_session *session);
+
+/* The holder of @entry (or NULL) if that is the session: its puts keep the binding. */
+struct rt_holder *rt_session_keeps(const struct rt_session *session,
+				   const struct rt_entry *entry);
+
+/* Nothing is bound to it any more: what was is over. */
+void rt_session_let_go(struct rt_session *session);
 
 /* An error as reply; within MULTI it fails the transaction. */
 #define rt_session_error(session, ...) \

@@ -21,6 +21,7 @@ struct rt_entry {
 	uint32_t value_len;
 	uint32_t value_cap;
 	uint32_t key_len;
+	uint32_t life;   /* 1 + its place among the lives of its feed; 0: none */
 	uint8_t bytes[]; /* key, then value */
 };
 
