@@ -523,6 +523,7 @@ static int notice_death(struct ringtail *r)
 	rt_wake_life(r->segment.hot);
 	outcome = rt_reader_check_path(r);
 	r->relayed_life = life;
+	r->death_due = true;
 	return outcome;
 }
 

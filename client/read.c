@@ -86,6 +86,8 @@ static RT_COLD int get_slowly(struct ringtail *r,
 		outcome = RINGTAIL_CAUGHT_UP;
 	if (outcome == RINGTAIL_NOTHING)
 		outcome = rt_reader_wait(r, try, arg, timeout_ns);
+	if (!r->answered)
+		r->death_due = false; /* it was dead already when we came */
 	r->answered = true;
 	return outcome;
 }

@@ -60,6 +60,7 @@ struct ringtail {
 	uint64_t bell_id; /* of the bell that is mapped, or that cannot be */
 	struct rt_sleeper sleeper;
 	uint32_t relayed_life; /* the writer's death that was passed on */
+	bool death_due;        /* ... and ends the wait of this call, or the next */
 	_Atomic uint32_t cancel;
 	struct rt_pollfd *pollfd;
 	uint32_t fd_mode;

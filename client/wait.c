@@ -111,9 +111,12 @@ static bool spin(struct ringtail *r, uint64_t until)
 }
 
 /* Nothing, and the news that the writer died: the caller may want to look. */
-static bool just_died(struct ringtail *r, uint32_t relayed_before)
+static bool just_died(struct ringtail *r)
 {
-	return r->relayed_life && r->relayed_life != relayed_before;
+	bool died = r->death_due;
+
+	r->death_due = false;
+	return died;
 }
 
 static int look(struct ringtail *r, int (*try)(struct ringtail *r, void *arg),
@@ -151,13 +154,12 @@ static int sleep_until(struct ringtail *r, int (*try)(struct ringtail *r, void *
 {
 	for (;;) {
 		uint64_t now = rt_now_ns(CLOCK_MONOTONIC);
-		uint32_t relayed = r->relayed_life;
 		int outcome;
 
 		if (now >= deadline)
 			return RINGTAIL_NOTHING;
 		outcome = sleep_once(r, try, arg, deadline - now);
-		if (outcome != RINGTAIL_NOTHING || just_died(r, relayed))
+		if (outcome != RINGTAIL_NOTHING || just_died(r))
 			return outcome;
 	}
 }
@@ -166,13 +168,12 @@ static int spin_until(struct ringtail *r, int (*try)(struct ringtail *r, void *a
 		      void *arg, uint64_t until)
 {
 	for (;;) {
-		uint32_t relayed = r->relayed_life;
 		int outcome;
 
 		if (!spin(r, until) && rt_now_ns(CLOCK_MONOTONIC) >= until)
 			return RINGTAIL_NOTHING;
 		outcome = look(r, try, arg);
-		if (outcome != RINGTAIL_NOTHING || just_died(r, relayed))
+		if (outcome != RINGTAIL_NOTHING || just_died(r))
 			return outcome;
 	}
 }
@@ -204,10 +205,13 @@ int rt_reader_wait(struct ringtail *r, int (*try)(struct ringtail *r, void *arg)
 		   void *arg, int64_t timeout_ns)
 {
 	uint64_t now, deadline, until;
+	bool died = just_died(r);
 	int outcome;
 
 	if (!timeout_ns)
 		return r->pollfd ? arm_descriptor(r, try, arg) : RINGTAIL_NOTHING;
+	if (died)
+		return RINGTAIL_NOTHING;
 
 	now = rt_now_ns(CLOCK_MONOTONIC);
 	deadline = deadline_of(now, timeout_ns);

@@ -374,7 +374,8 @@ RINGTAIL_API void ringtail_close(struct ringtail *reader);
  *
  * Events come in order of seq, each once, never torn, and only from whole
  * transactions.  The first call never waits: it brings an event, or says
- * RINGTAIL_CAUGHT_UP.
+ * RINGTAIL_CAUGHT_UP.  RINGTAIL_NOTHING before the timeout is over says, once, that
+ * the writer died (see ringtail_state()); another call waits for the next writer.
  *
  * Return:    enum ringtail_outcome, or a negative error.
  * Errors:    RINGTAIL_E_CANCELED, _CLOSED, _LAPPED, _COMPACTED, _CORRUPT, _RETIRED,
