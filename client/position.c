@@ -441,11 +441,14 @@ static bool continues(struct ringtail *r, const struct rt_segment *segment)
 				   segment->geo.epoch) == 0;
 }
 
-static int follow_to(struct ringtail *r, int fd)
+static int follow_to(struct ringtail *r, int fd, bool retired)
 {
 	AUTO(rt_segment_drop) struct rt_segment segment = RT_SEGMENT_NONE;
 	int e = rt_segment_map(fd, false, r->path, &r->fault, &segment);
 
+	/* Somebody has put a thing there that is no ring: the next writer makes one. */
+	if (e == RINGTAIL_E_CORRUPT && !retired)
+		return RINGTAIL_NOTHING;
 	if (e < 0)
 		return rt_reader_stop(r, e);
 	if (segment.geo.instance == r->segment.geo.instance)
@@ -473,7 +476,7 @@ static int follow_to(struct ringtail *r, int fd)
 }
 
 /* The feed has another ring file; 0 when it is not there yet. */
-static int follow(struct ringtail *r)
+static int follow(struct ringtail *r, bool retired)
 {
 	if (!r->path) {
 		rt_fault_set(
@@ -487,7 +490,7 @@ static int follow(struct ringtail *r)
 	AUTO_CLOSE int fd = open(r->path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
 
 	if (fd >= 0)
-		return follow_to(r, fd);
+		return follow_to(r, fd, retired);
 	if (errno == ENOENT)
 		return RINGTAIL_NOTHING;
 
@@ -505,7 +508,7 @@ int rt_reader_check_path(struct ringtail *r)
 		return RINGTAIL_NOTHING;
 	if (own.st_ino == there.st_ino && own.st_dev == there.st_dev)
 		return RINGTAIL_NOTHING;
-	return follow(r);
+	return follow(r, false);
 }
 
 /* Passes the writer's death on: the kernel wakes only one of those who sleep. */
@@ -542,7 +545,7 @@ int rt_reader_idle(struct ringtail *r)
 	if (outcome != RINGTAIL_NOTHING)
 		return outcome;
 	if (state == RT_STATE_RETIRED)
-		return follow(r);
+		return follow(r, true);
 	if (rt_load32(&r->segment.hot->state) != state)
 		return RINGTAIL_NOTHING;
 	rt_fault_set(&r->fault, "feed '%s': closed by its writer at seq %" PRIu64,

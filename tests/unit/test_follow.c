@@ -273,6 +273,33 @@ static void a_new_history_is_no_successor(void **state)
 	t_is(ringtail_next(r, &event, 0), RINGTAIL_E_EPOCH);
 }
 
+static void what_is_no_ring_is_waited_out(void **state)
+{
+	struct rig *rig = *state;
+	struct ringtail_event event;
+	struct ringtail *r;
+
+	rig_open(rig);
+	rig_put(rig, 1);
+	r = rig_read(rig, rig_after(0));
+	rig_next(r, 1);
+	rt_writer_drop(rig->w); /* as if it had died */
+	rig->w = NULL;
+	t_ok(unlink(rig->path));
+	t_write_file(rig->path, "no ring", 7);
+
+	/* At first the news of the death; then it looks at the path at each sleep. */
+	t_is(ringtail_next(r, &event, 0), RINGTAIL_NOTHING);
+	t_is(ringtail_next(r, &event, 1100000000), RINGTAIL_NOTHING);
+	rig->config.epoch = r->segment.geo.epoch;
+	rig->config.first_seq = 2;
+	t_ok(rt_writer_open(rig->dir, &rig->config, RT_WRITER_ANEW, RIG_BEAT_NS, NULL,
+			    &rig->w));
+	rig_put(rig, 1);
+	t_is(ringtail_next(r, &event, 5000000000), RINGTAIL_EVENT);
+	assert_int_equal(event.seq, 2);
+}
+
 /* As the user nobody, whom the new file's mode shuts out. */
 static int follow_as_nobody(void *arg)
 {
@@ -377,6 +404,7 @@ int main(void)
 		T(filters_move_along),
 		T(who_has_only_a_descriptor_cannot_follow),
 		T(a_new_history_is_no_successor),
+		T(what_is_no_ring_is_waited_out),
 		T(who_may_not_open_the_next_ring_is_told),
 		T(a_reader_on_the_way_is_not_told_that_the_writer_is_dead),
 		T(a_sleeper_follows_at_once),
