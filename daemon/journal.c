@@ -73,30 +73,70 @@ static int visit_ring(const struct rt_writer *writer, uint64_t from,
 	return 0;
 }
 
+/* Of the events from @from on, the first that begins a transaction. */
+static int begin_of_txn(const struct rt_journal *j, const char *log_path, uint64_t from,
+			uint64_t *ret, struct rt_fault *fault)
+{
+	AUTO(rt_log_reader_close) struct rt_log_reader reader = { .fd = -1 };
+	struct rt_batch_cursor cursor;
+	const uint8_t *data;
+	struct rt_item item;
+	int r = rt_log_reader_open(log_path, fault, &reader);
+
+	*ret = j->log.next;
+	if (!r)
+		r = rt_log_reader_seek(&reader, from, fault);
+	while (!r &&
+	       (r = rt_log_reader_next(&reader, j->log.next - 1, fault, &data)) == 1) {
+		rt_batch_open(data, &cursor);
+		while (rt_batch_next(&cursor, &item) == 1) {
+			if (item.seq >= from && !item.txn_index) {
+				*ret = item.seq;
+				return 0;
+			}
+		}
+		r = 0;
+	}
+	return r < 0 ? r : 0;
+}
+
 /* First seq that a new ring should hold: it is filled with what comes after. */
-static uint64_t refill_from(const struct rt_journal *j, uint64_t n_slots)
+static int refill_from(const struct rt_journal *j, const char *log_path,
+		       uint64_t n_slots, uint64_t *ret, struct rt_fault *fault)
 {
 	uint64_t oldest = j->log.oldest ? j->log.oldest : j->log.next;
 
-	return rt_max(oldest, j->log.next > n_slots ? j->log.next - n_slots : 1);
+	*ret = rt_max(rt_max(oldest, j->log.next > n_slots ? j->log.next - n_slots : 1),
+		      j->too_big_for_ring + 1);
+	if (*ret == oldest || *ret >= j->log.next)
+		return 0;
+	return begin_of_txn(j, log_path, *ret, ret, fault);
 }
 
-static int open_ring(struct rt_journal *j, const char *dir, unsigned flags,
-		     struct rt_fault *fault)
+static int play_item(struct rt_writer *w, const struct rt_item *item)
 {
-	struct rt_ring_config ring = rt_config_ring(j->config);
+	int r;
 
-	if (j->has_log) {
-		ring.epoch = j->log.epoch;
-		ring.first_seq = refill_from(j, ring.n_slots);
-	}
-	return rt_writer_open(dir, &ring,
-			      RT_WRITER_PRECISE | RT_WRITER_SELF_BEAT | flags, BEAT_NS,
-			      fault, &j->writer);
+	rt_writer_set_time(w, item->time_ns);
+	if (RT_LIKELY(item->txn_size == 1))
+		return rt_writer_one(w, item->op, item->flags, item->key, item->key_len,
+				     item->value, item->value_len);
+	if (!item->txn_index)
+		rt_writer_begin(w);
+	r = rt_writer_add(w, item->op, item->flags, item->key, item->key_len,
+			  item->value, item->value_len);
+	if (r < 0)
+		rt_writer_abort(w);
+	else if (item->txn_index + 1 == item->txn_size)
+		rt_writer_commit(w);
+	return r;
 }
 
-/* Lets the transactions of a batch out into the ring. */
-static void play(struct rt_journal *j, const uint8_t *data, uint64_t from)
+/*
+ * Lets the transactions of a batch out into the ring.  One that is too big for it,
+ * which only the past can hold, ends that: RT_E_TOO_BIG, and too_big_for_ring is set.
+ */
+static int play(struct rt_journal *j, const uint8_t *data, uint64_t from)
 {
 	struct rt_writer *w = j->writer;
 	struct rt_batch_cursor cursor;
@@ -105,24 +145,16 @@ static void play(struct rt_journal *j, const uint8_t *data, uint64_t from)
 
 	rt_writer_hold(w);
 	rt_batch_open(data, &cursor);
-	while (rt_batch_next(&cursor, &item) == 1) {
+	while (!r && rt_batch_next(&cursor, &item) == 1) {
 		if (item.seq < from)
 			continue;
-		rt_writer_set_time(w, item.time_ns);
-		if (RT_LIKELY(item.txn_size == 1)) {
-			r = rt_writer_one(w, item.op, item.flags, item.key,
-					  item.key_len, item.value, item.value_len);
-		} else {
-			if (!item.txn_index)
-				rt_writer_begin(w);
-			r = rt_writer_add(w, item.op, item.flags, item.key,
-					  item.key_len, item.value, item.value_len);
-			if (item.txn_index + 1 == item.txn_size)
-				rt_writer_commit(w);
-		}
-		assert(!r); /* every limit was checked when it was gathered */
+		r = play_item(w, &item);
+		if (r < 0)
+			j->too_big_for_ring =
+				item.seq - item.txn_index + item.txn_size - 1;
 	}
 	rt_writer_release(w);
+	return r;
 }
 
 /* The newest part of the log into the ring, from where the ring ends. */
@@ -140,10 +172,57 @@ static int refill(struct rt_journal *j, const char *log_path, struct rt_fault *f
 		r = rt_log_reader_seek(&reader, from, fault);
 	while (!r &&
 	       (r = rt_log_reader_next(&reader, j->log.next - 1, fault, &data)) == 1) {
-		play(j, data, from);
-		r = 0;
+		r = play(j, data, from);
 	}
 	return r < 0 ? r : 0;
+}
+
+struct filling {
+	struct rt_journal *journal;
+	const char *log_path;
+	struct rt_fault *fault;
+};
+
+/* For a ring that is being made. */
+static int fill(struct rt_writer *writer, void *arg)
+{
+	const struct filling *f = arg;
+	int r;
+
+	f->journal->writer = writer;
+	r = refill(f->journal, f->log_path, f->fault);
+	f->journal->writer = NULL;
+	return r;
+}
+
+/*
+ * The ring, as it is or from the log at @log_path.  What turns out to be too big for it
+ * now is in the log only, and the ring begins behind that.
+ */
+static int open_ring(struct rt_journal *j, const char *dir, const char *log_path,
+		     unsigned flags, struct rt_fault *fault)
+{
+	struct rt_ring_config ring = rt_config_ring(j->config);
+	struct filling filling = { j, log_path, fault };
+	uint64_t too_big;
+	int r;
+
+	do {
+		too_big = j->too_big_for_ring;
+		if (log_path) {
+			ring.epoch = j->log.epoch;
+			ring.fill = fill;
+			ring.fill_arg = &filling;
+			r = refill_from(j, log_path, ring.n_slots, &ring.first_seq,
+					fault);
+			if (r < 0)
+				return r;
+		}
+		r = rt_writer_open(dir, &ring,
+				   RT_WRITER_PRECISE | RT_WRITER_SELF_BEAT | flags,
+				   BEAT_NS, fault, &j->writer);
+	} while (r == RT_E_TOO_BIG && too_big != j->too_big_for_ring);
+	return r;
 }
 
 static int open_log(struct rt_journal *j, const char *path, const struct end *ring_end,
@@ -235,40 +314,55 @@ static void peek_ring(const char *dir, const char *name, struct end *ret)
 }
 
 /* The ring, as the log wants it: of its epoch, and not beyond its end. */
-static int open_ring_of_log(struct rt_journal *j, const char *dir,
+static int open_ring_of_log(struct rt_journal *j, const char *dir, const char *log_path,
 			    struct rt_fault *fault)
 {
-	int r = open_ring(j, dir, 0, fault);
+	int r = open_ring(j, dir, log_path, 0, fault);
 
 	if (r == RT_E_CORRUPT || r == RT_E_VERSION) {
 		rt_log(RT_LOG_WARNING, "%s; making it anew from the log", fault->text);
-		return open_ring(j, dir, RT_WRITER_NEW_EPOCH | RT_WRITER_ANEW, fault);
+		return open_ring(j, dir, log_path, RT_WRITER_NEW_EPOCH | RT_WRITER_ANEW,
+				 fault);
 	}
 	if (r < 0 || j->writer->segment.geo.epoch == j->log.epoch)
 		return r;
 	rt_writer_drop(j->writer);
 	j->writer = NULL;
-	return open_ring(j, dir, RT_WRITER_NEW_EPOCH, fault);
+	return open_ring(j, dir, log_path, RT_WRITER_NEW_EPOCH, fault);
 }
 
-/* Ring and log at the same end, and what only the ring has shown to @visit too. */
-static int align(struct rt_journal *j, const char *log_path,
-		 int (*visit)(void *arg, const struct rt_item *item), void *arg,
-		 struct rt_fault *fault)
+/* What only the ring has shown: to @visit too, and the log begins again behind it. */
+static int follow_ring(struct rt_journal *j,
+		       int (*visit)(void *arg, const struct rt_item *item), void *arg,
+		       struct rt_fault *fault)
 {
 	uint64_t head = rt_writer_head(j->writer);
 	int r;
 
-	if (head < j->log.next)
-		return refill(j, log_path, fault);
 	rt_log(RT_LOG_WARNING,
 	       "feed '%s': its log ends at seq %llu and its ring at %llu; the log "
-	       "begins "
-	       "again behind that",
+	       "begins again behind that",
 	       j->config->name, (unsigned long long)j->log.next - 1,
 	       (unsigned long long)head);
 	r = visit_ring(j->writer, j->log.next, visit, arg, fault);
 	return r < 0 ? r : rt_log_restart(&j->log, head + 1, fault);
+}
+
+/* The ring at the end of the log. */
+static int catch_up(struct rt_journal *j, const char *dir, const char *log_path,
+		    struct rt_fault *fault)
+{
+	int r = refill(j, log_path, fault);
+
+	if (r != RT_E_TOO_BIG)
+		return r;
+	rt_log(RT_LOG_WARNING,
+	       "feed '%s': what ends at seq %llu is too big for its ring, which begins "
+	       "behind it now",
+	       j->config->name, (unsigned long long)j->too_big_for_ring);
+	rt_writer_drop(j->writer);
+	j->writer = NULL;
+	return open_ring(j, dir, log_path, RT_WRITER_NEW_EPOCH, fault);
 }
 
 static int open_both(struct rt_journal *j, const char *dir, const char *log_path,
@@ -281,9 +375,11 @@ static int open_both(struct rt_journal *j, const char *dir, const char *log_path
 	peek_ring(dir, j->config->name, &ring_end);
 	r = open_log(j, log_path, &ring_end, visit, arg, fault);
 	if (!r)
-		r = open_ring_of_log(j, dir, fault);
+		r = open_ring_of_log(j, dir, log_path, fault);
 	if (!r)
-		r = align(j, log_path, visit, arg, fault);
+		r = rt_writer_head(j->writer) < j->log.next
+			    ? catch_up(j, dir, log_path, fault)
+			    : follow_ring(j, visit, arg, fault);
 	if (r < 0)
 		return r;
 	r = link_log(j, log_path);
@@ -309,7 +405,7 @@ int rt_journal_open(struct rt_journal *j, const char *dir, const char *log_path,
 	if (log_path) {
 		r = open_both(j, dir, log_path, visit, arg, fault);
 	} else {
-		r = open_ring(j, dir, 0, fault);
+		r = open_ring(j, dir, NULL, 0, fault);
 		if (!r)
 			r = visit_ring(j->writer, 1, visit, arg, fault);
 		if (!r)
@@ -493,7 +589,8 @@ int rt_journal_flush(struct rt_journal *j)
 	r = rt_log_append(&j->log, &j->batch, &j->fault);
 	if (r < 0)
 		return r;
-	play(j, j->batch.data, j->batch.first_seq);
+	r = play(j, j->batch.data, j->batch.first_seq);
+	assert(!r); /* every limit was checked when it was gathered */
 	rt_batch_reset(&j->batch, rt_writer_head(j->writer) + 1);
 	return 0;
 }

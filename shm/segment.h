@@ -69,6 +69,8 @@ struct rt_segment {
 #define RT_SEGMENT_NONE ((struct rt_segment){ .base = NULL, .fd = -1 })
 
 /* What a new ring shall be; sizes and limits as in layout.h. */
+struct rt_writer;
+
 struct rt_ring_config {
 	const char *name;
 	uint32_t n_slots;
@@ -82,6 +84,12 @@ struct rt_ring_config {
 	gid_t gid;          /* likewise */
 	uint64_t epoch;     /* for a feed that begins; 0: a random one */
 	uint64_t first_seq; /* likewise; 0: 1 */
+	/*
+	 * For a ring that would begin empty: puts into it, by the calls of ring.h, what
+	 * it should hold before anybody sees it.  Negative: it is not made.
+	 */
+	int (*fill)(struct rt_writer *writer, void *arg);
+	void *fill_arg;
 };
 
 /* 1 .. RT_NAME_MAX of A-Z a-z 0-9 . _ - and no '.' or '-' in front. */

@@ -403,6 +403,54 @@ static int publish_ring(struct rt_writer *w, struct rt_fault *fault)
 	return 0;
 }
 
+/* For a ring that is being made: nobody can look yet, so nothing needs to be woken. */
+static void be_quiet(struct rt_writer *w, struct rt_bell *quiet)
+{
+	w->bell = quiet;
+	w->always = false;
+	w->fence = false;
+	w->sweep = false;
+	w->quarter_seq = UINT64_MAX;
+	w->quarter_pos = UINT64_MAX;
+}
+
+static void end_quiet(struct rt_writer *w)
+{
+	rt_writer_set_time(w, 0);
+	w->bell = NULL;
+	w->always = w->segment.geo.wake_mode == RT_WAKE_ALWAYS;
+}
+
+/* What a ring that would begin empty is to hold. */
+static int fill_ring(struct rt_writer *w, struct rt_fault *fault)
+{
+	static struct rt_bell quiet;
+	int r;
+
+	if (!w->config.fill)
+		return 0;
+	rt_fault_set(fault, "feed '%s': cannot fill its ring", w->name);
+	rt_writer_init_limits(w);
+	be_quiet(w, &quiet);
+	r = w->config.fill(w, w->config.fill_arg);
+	end_quiet(w);
+	return r;
+}
+
+/* Head of a ring that begins: one below the first seq it was asked for. */
+static uint64_t first_head(const struct rt_writer *w)
+{
+	return w->config.first_seq ? w->config.first_seq - 1 : 0;
+}
+
+/* A ring that nobody has seen yet, with what it is to hold. */
+static int make_filled(struct rt_writer *w, uint64_t epoch, struct rt_fault *fault)
+{
+	int r = make_ring(w, epoch, first_head(w), fault);
+
+	return r < 0 ? r : fill_ring(w, fault);
+}
+
 /*
  * Takes over one transaction of the old ring.  One that the new ring cannot take
  * empties it: what is older cannot be kept without a hole.
@@ -427,17 +475,6 @@ static int carry_txn(struct rt_writer *w, const struct rt_segment *old, uint64_t
 	rt_writer_set_time(w, ev.time_ns);
 	rt_writer_commit(w);
 	return 0;
-}
-
-/* For carry_over(): nobody can look yet, so nothing needs to be woken. */
-static void be_quiet(struct rt_writer *w, struct rt_bell *quiet)
-{
-	w->bell = quiet;
-	w->always = false;
-	w->fence = false;
-	w->sweep = false;
-	w->quarter_seq = UINT64_MAX;
-	w->quarter_pos = UINT64_MAX;
 }
 
 /* The newest events of the old ring, as many as the new one holds. */
@@ -465,12 +502,6 @@ static int carry_over(struct rt_writer *w, const struct rt_segment *old, uint64_
 }
 
 /* From here on readers look for the successor at the ring's name. */
-/* Head of a ring that begins: one below the first seq it was asked for. */
-static uint64_t first_head(const struct rt_writer *w)
-{
-	return w->config.first_seq ? w->config.first_seq - 1 : 0;
-}
-
 static void retire(struct rt_segment *old, uint64_t successor)
 {
 	rt_store64(&old->hot->successor, successor);
@@ -496,17 +527,17 @@ static int replace(struct rt_writer *w, bool new_epoch, struct rt_fault *fault)
 	int r;
 
 	w->segment = RT_SEGMENT_NONE;
-	r = make_ring(w, epoch ? epoch : rt_random64(),
-		      new_epoch ? first_head(w) : from - 1, fault);
+	if (!epoch)
+		epoch = rt_random64();
+	r = new_epoch ? make_filled(w, epoch, fault)
+		      : make_ring(w, epoch, from - 1, fault);
 	if (!r && !new_epoch) {
 		rt_writer_init_limits(w);
 		be_quiet(w, &quiet);
 		w->last_ns = 0; /* what is carried keeps its own times */
 		r = carry_over(w, &old, from, head, fault);
-		rt_writer_set_time(w, 0);
+		end_quiet(w);
 		w->last_ns = last_ns;
-		w->bell = NULL;
-		w->always = w->segment.geo.wake_mode == RT_WAKE_ALWAYS;
 	}
 	if (r < 0)
 		return r;
@@ -576,7 +607,7 @@ static int map_existing(struct rt_writer *w, struct rt_fault *fault)
 static int begin_ring(struct rt_writer *w, struct rt_fault *fault)
 {
 	uint64_t epoch = w->config.epoch ? w->config.epoch : rt_random64();
-	int r = make_ring(w, epoch, first_head(w), fault);
+	int r = make_filled(w, epoch, fault);
 
 	return r < 0 ? r : publish_ring(w, fault);
 }
