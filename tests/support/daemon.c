@@ -108,11 +108,17 @@ static bool accepts(const struct t_daemon *daemon)
 	return answered;
 }
 
+#define LOG_SHOWN 8192u /* bytes of its end; print_error() would take far less */
+
 static void print_log(const struct t_daemon *daemon)
 {
-	char *text = t_read_file(daemon->log, NULL);
+	size_t len = 0;
+	char *text = t_read_file(daemon->log, &len);
 
-	print_error("--- log of ringtaild\n%s---\n", text ? text : "(none)\n");
+	(void)fprintf(stderr, "--- end of the log of ringtaild\n%s---\n",
+		      !text             ? "(none)\n"
+		      : len > LOG_SHOWN ? text + len - LOG_SHOWN
+					: text);
 	free(text);
 }
 
