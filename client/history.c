@@ -99,10 +99,12 @@ int rt_reader_same_history(struct ringtail *r, uint64_t epoch, uint64_t seq)
 	return rt_log_same_history(r->log.dir_fd, epoch, seq, r->segment.geo.epoch);
 }
 
-static void describe(const struct rt_item *item, struct ringtail_event *ret)
+/* @txn_size apart: two words just stored each by itself are slow to load as one. */
+static void describe(const struct rt_item *item, uint32_t txn_size,
+		     struct ringtail_event *ret)
 {
 	ret->seq = item->seq;
-	ret->rev = item->seq - item->txn_index + item->txn_size - 1;
+	ret->rev = item->seq - item->txn_index + txn_size - 1;
 	ret->time_ns = item->time_ns;
 	ret->key = item->key;
 	ret->value = item->value;
@@ -111,7 +113,7 @@ static void describe(const struct rt_item *item, struct ringtail_event *ret)
 	ret->op = item->op;
 	ret->flags = item->flags;
 	ret->txn_index = item->txn_index;
-	ret->txn_size = item->txn_size;
+	ret->txn_size = txn_size;
 }
 
 static int damaged(struct ringtail *r)
@@ -157,7 +159,7 @@ static bool is_committed(struct ringtail *r)
 /* One transaction of the batch into the buffer, or the rest of one. */
 static int take_txn(struct ringtail *r)
 {
-	struct rt_batch_cursor *cursor = &r->log_at, begin = *cursor;
+	struct rt_batch_cursor *cursor = &r->log_at;
 	struct rt_buffer *buffer = &r->buffer;
 	struct rt_item item;
 	int e;
@@ -174,12 +176,12 @@ static int take_txn(struct ringtail *r)
 			continue; /* sought into the middle of a batch */
 		e = rt_buffer_reserve(buffer, buffer->n + 1, 0);
 		if (e < 0) {
-			*cursor = begin;
+			r->in_log = false; /* found again by the next call */
 			return e;
 		}
 		if (r->filters.all ||
 		    rt_filters_match(&r->filters, item.op, item.key, item.key_len))
-			describe(&item, &buffer->events[buffer->n++]);
+			describe(&item, cursor->txn_size, &buffer->events[buffer->n++]);
 	} while (item.seq < r->next || item.txn_index + 1 < item.txn_size);
 	buffer->last = item.seq;
 	r->next = item.seq + 1;
