@@ -125,10 +125,12 @@ static void info_feed(struct rt_buf *text, const struct rt_feed *feed, unsigned 
 	rt_text(text, ",epoch=%016llx,marker=%s",
 		(unsigned long long)writer->segment.geo.epoch, marker);
 	rt_text(text,
-		",keys=%zu,key_value_bytes=%zu,puts=%llu,deletes=%llu,messages=%llu",
+		",keys=%zu,key_value_bytes=%zu,puts=%llu,deletes=%llu,expired=%llu,"
+		"messages=%llu",
 		feed->table.n, feed->table.n_bytes,
 		(unsigned long long)feed->counts.puts,
 		(unsigned long long)feed->counts.deletes,
+		(unsigned long long)feed->counts.expired,
 		(unsigned long long)feed->counts.messages);
 	rt_text(text, ",ring_bytes=%llu,wakes=%llu",
 		(unsigned long long)writer->segment.geo.file_size,
@@ -150,8 +152,8 @@ static void info_keyspace(struct rt_buf *text, const struct rt_session *session)
 
 	for (unsigned i = 0; i < server->config->n_feeds; i++)
 		if (server->feeds[i].writer && server->feeds[i].table.n)
-			rt_text(text, "db%u:keys=%zu,expires=0,avg_ttl=0\r\n", i,
-				server->feeds[i].table.n);
+			rt_text(text, "db%u:keys=%zu,expires=%u,avg_ttl=0\r\n", i,
+				server->feeds[i].table.n, server->feeds[i].lives.n_due);
 }
 
 void rt_cmd_info(struct rt_session *session, const struct rt_request *request)

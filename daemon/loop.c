@@ -7,13 +7,14 @@
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 
-#define N_ENTRIES  512u  /* submissions gathered between two entries into the kernel */
-#define N_CQES     4096u /* completions that wait without overflowing */
-#define N_BUFS     64u   /* for receiving, shared by all; a power of two */
-#define BUF_SIZE   16384u
-#define BUF_GROUP  1
-#define LISTEN_MAX 8u
-#define TICK_NS    UINT64_C(1000000000)
+#define N_ENTRIES    512u /* submissions gathered between two entries into the kernel */
+#define N_CQES       4096u /* completions that wait without overflowing */
+#define N_BUFS       64u   /* for receiving, shared by all; a power of two */
+#define BUF_SIZE     16384u
+#define BUF_GROUP    1
+#define LISTEN_MAX   8u
+#define ALARM_MAX_MS UINT64_C(8000000000000) /* in the 23rd century */
+#define TICK_NS      UINT64_C(1000000000)
 
 /* What a completion is for: in the low bits of user_data. */
 enum tag {
@@ -468,6 +469,7 @@ void rt_loop_alarm(struct rt_loop *loop, uint64_t at_ms)
 {
 	struct io_uring_sqe *sqe;
 
+	at_ms = rt_min(at_ms, ALARM_MAX_MS);
 	if (loop->alarm_ms <= at_ms)
 		return;
 	sqe = get_sqe(loop);

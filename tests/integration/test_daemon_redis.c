@@ -171,6 +171,77 @@ static void keys_are_set_read_and_deleted_alike(void **state)
 	compare_all(scripts, T_N(scripts));
 }
 
+static void keys_expire_alike(void **state)
+{
+	static const char *const scripts[] = {
+		"SET x1 v EX 100\r\nTTL x1\r\nGET x1\r\nSET x1 w\r\nTTL x1\r\n",
+		"SET x2 v PX 100000\r\nTTL x2\r\nSET x2 w KEEPTTL\r\nTTL x2\r\nGET "
+		"x2\r\n",
+		"SET x3 v EXAT 4000000000\r\nEXPIRETIME x3\r\nPEXPIRETIME x3\r\n",
+		"SET x4 v PXAT 4000000000123\r\nEXPIRETIME x4\r\nPEXPIRETIME x4\r\n",
+		"SET x5 v EX 0\r\nSET x5 v EX -1\r\nSET x5 v PX 0\r\nSET x5 v EX x\r\n"
+		"SET x5 v EX 9223372036854775807\r\nSET x5 v PX "
+		"9223372036854775807\r\nSET x5 v PXAT 9223372036854775807\r\n"
+		"PEXPIRETIME x5\r\nSET x5 v EX 9223372036854775\r\nSET x5 v EXAT "
+		"9223372036854775\r\nSET x5 v EXAT 9223372036854776\r\n",
+		"SET x6 v EX 10 KEEPTTL\r\nSET x6 v KEEPTTL EX 10\r\nSET x6 v EX 10 PX "
+		"10\r\nSET x6 v EX\r\nSET x6 v PXAT\r\nSET x6 v PERSIST\r\nGET x6\r\n",
+		"SET x7 v NX EX 100\r\nSET x7 w NX EX 200\r\nTTL x7\r\nSET x7 w XX GET "
+		"EX 300\r\nTTL x7\r\nGET x7\r\n",
+		"SETEX x8 100 v\r\nTTL x8\r\nPSETEX x8 200000 w\r\nTTL x8\r\nGET "
+		"x8\r\n",
+		"SETEX x9 0 v\r\nSETEX x9 x v\r\nSETEX x9 10\r\nPSETEX x9 -1 "
+		"v\r\nPSETEX "
+		"x9\r\nGET x9\r\n",
+		"SET x10 v\r\nEXPIRE x10 100\r\nTTL x10\r\nPEXPIRE x10 200000\r\nTTL "
+		"x10\r\nEXPIREAT x10 4000000000\r\nEXPIRETIME x10\r\nPEXPIREAT x10 "
+		"4000000000999\r\nPEXPIRETIME x10\r\nPERSIST x10\r\nPERSIST "
+		"x10\r\nTTL x10\r\nGET x10\r\n",
+		"EXPIRE none 10\r\nPERSIST none\r\nTTL none\r\nPTTL none\r\nEXPIRETIME "
+		"none\r\nPEXPIRETIME none\r\nSET x11 v\r\nEXPIRETIME "
+		"x11\r\nPEXPIRETIME "
+		"x11\r\n",
+		"SET x12 v\r\nEXPIRE x12 x\r\nEXPIRE x12 "
+		"9223372036854775807\r\nPEXPIRE "
+		"x12 9223372036854775807\r\nEXPIRE x12\r\nEXPIREAT x12 "
+		"9223372036854775807\r\nPEXPIREAT x12 9223372036854775807\r\n"
+		"PEXPIRETIME x12\r\n",
+		"SET x13 v\r\nEXPIRE x13 -1\r\nGET x13\r\nSET x13 v\r\nEXPIRE x13 0\r\n"
+		"EXISTS x13\r\nSET x13 v\r\nEXPIREAT x13 0\r\nGET x13\r\nSET x13 "
+		"v\r\nPEXPIREAT x13 1000\r\nGET x13\r\nPEXPIRE x13 -5\r\n",
+		"SET x14 v\r\nEXPIRE x14 10 XX\r\nEXPIRE x14 10 GT\r\nEXPIRE x14 100 "
+		"LT\r\nEXPIRE x14 50 NX\r\nTTL x14\r\nEXPIRE x14 50 GT\r\nEXPIRE x14 "
+		"200 gt\r\nEXPIRE x14 300 LT\r\nEXPIRE x14 20 LT\r\nEXPIRE x14 70 "
+		"XX\r\nTTL x14\r\n",
+		"SET x15 v\r\nEXPIRE x15 10 NX XX\r\nEXPIRE x15 10 GT LT\r\nEXPIRE x15 "
+		"10 "
+		"NX GT\r\nEXPIRE x15 10 FOO\r\nEXPIRE x15 x FOO\r\nEXPIRE x15 10 XX "
+		"LT\r\nTTL x15\r\nEXPIRE x15 -1 LT\r\nGET x15\r\n",
+		"SET x16 v\r\nGETEX x16\r\nTTL x16\r\nGETEX x16 EX 100\r\nTTL "
+		"x16\r\nGETEX x16\r\nTTL x16\r\nGETEX x16 PERSIST\r\nTTL x16\r\nGETEX "
+		"x16 PX 200000\r\nTTL x16\r\nGETEX x16 EXAT 4000000000\r\nEXPIRETIME "
+		"x16\r\nGETEX x16 PXAT 1000\r\nGET x16\r\n",
+		"GETEX none\r\nGETEX none EX 0\r\nGETEX\r\nSET x17 v\r\nGETEX x17 "
+		"EX\r\n"
+		"GETEX x17 EX 0\r\nGETEX x17 EX x\r\nGETEX x17 KEEPTTL\r\nGETEX x17 "
+		"NX\r\nTTL x17\r\n",
+		"MULTI\r\nSET x18 v EX 100\r\nTTL x18\r\nEXPIRE x18 200\r\nTTL "
+		"x18\r\nPERSIST x18\r\nTTL x18\r\nEXPIRE x18 -1\r\nGET x18\r\nEXEC\r\n",
+		"SET x19 v EX 100\r\nMSET x19 w\r\nTTL x19\r\nSET x19 v EX 100\r\nDEL "
+		"x19\r\nSETNX x19 v\r\nTTL x19\r\n",
+		"SET x20 v\r\nWATCH x20\r\nEXPIRE x20 100\r\nMULTI\r\nGET "
+		"x20\r\nEXEC\r\n",
+		"SET x21 v PXAT 1000\r\nGET x21\r\nEXISTS x21\r\nTTL x21\r\nSET x21 w "
+		"XX\r\nSET x21 w NX GET\r\nGET x21\r\nDEL x21\r\n",
+		"SET x22 v PXAT 1000\r\nDEL x22\r\nSET x22 v EXAT 1\r\nSETNX x22 "
+		"w\r\nGET "
+		"x22\r\nSET x22 v EXAT 1\r\nPERSIST x22\r\nEXPIRE x22 100\r\n",
+	};
+
+	(void)state;
+	compare_all(scripts, T_N(scripts));
+}
+
 static void transactions_fail_alike(void **state)
 {
 	static const char *const scripts[] = {
@@ -303,9 +374,13 @@ int main(void)
 {
 	/* Patterns first: their KEYS must find nothing else. */
 	const struct CMUnitTest tests[] = {
-		T0(patterns_match_alike),      T0(keys_are_set_read_and_deleted_alike),
-		T0(transactions_fail_alike),   T0(connections_are_managed_alike),
-		T0(broken_requests_end_alike), T0(the_third_version_answers_alike),
+		T0(patterns_match_alike),
+		T0(keys_are_set_read_and_deleted_alike),
+		T0(transactions_fail_alike),
+		T0(connections_are_managed_alike),
+		T0(keys_expire_alike),
+		T0(broken_requests_end_alike),
+		T0(the_third_version_answers_alike),
 	};
 
 	if (t_sh(NULL, "command -v redis-server") != 0)
