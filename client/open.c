@@ -331,8 +331,10 @@ int ringtail_open(const char *feed, const struct ringtail_options *options,
 {
 	struct rt_fault *fault = rt_open_fault();
 	char dir[PATH_MAX - RT_NAME_MAX - 8], path[PATH_MAX];
-	int e;
+	int e = options ? check_options(options) : 0;
 
+	if (e < 0)
+		return e;
 	if (!feed || !rt_name_valid(feed)) {
 		rt_fault_set(
 			fault,
@@ -341,9 +343,7 @@ int ringtail_open(const char *feed, const struct ringtail_options *options,
 			feed ? feed : "", RT_NAME_MAX);
 		return -EINVAL;
 	}
-	e = rt_default_dir(options && options->size == sizeof(*options) ? options->dir
-									: NULL,
-			   dir, sizeof(dir), fault);
+	e = rt_default_dir(options ? options->dir : NULL, dir, sizeof(dir), fault);
 	if (e < 0)
 		return e;
 	(void)snprintf(path, sizeof(path), "%s/%s/ring", dir, feed);

@@ -441,6 +441,12 @@ static bool continues(struct ringtail *r, const struct rt_segment *segment)
 				   segment->geo.epoch) == 0;
 }
 
+/* Want of memory or descriptors passes; the position stays, the next call tries. */
+static int cannot_follow(struct ringtail *r, int e)
+{
+	return e == -ENOMEM || e == -EMFILE || e == -ENFILE ? e : rt_reader_stop(r, e);
+}
+
 static int follow_to(struct ringtail *r, int fd, bool retired)
 {
 	AUTO(rt_segment_drop) struct rt_segment segment = RT_SEGMENT_NONE;
@@ -450,7 +456,7 @@ static int follow_to(struct ringtail *r, int fd, bool retired)
 	if (e == RINGTAIL_E_CORRUPT && !retired)
 		return RINGTAIL_NOTHING;
 	if (e < 0)
-		return rt_reader_stop(r, e);
+		return cannot_follow(r, e);
 	if (segment.geo.instance == r->segment.geo.instance)
 		return RINGTAIL_NOTHING;
 	if (segment.geo.epoch != r->segment.geo.epoch && !continues(r, &segment)) {
@@ -475,6 +481,15 @@ static int follow_to(struct ringtail *r, int fd, bool retired)
 	return rt_reader_fetch(r);
 }
 
+/* Is what was opened the ring that we have?  It is for a moment while a feed moves. */
+static bool is_own(const struct ringtail *r, int fd)
+{
+	struct stat own, there;
+
+	return fstat(r->segment.fd, &own) == 0 && fstat(fd, &there) == 0 &&
+	       own.st_ino == there.st_ino && own.st_dev == there.st_dev;
+}
+
 /* The feed has another ring file; 0 when it is not there yet. */
 static int follow(struct ringtail *r, bool retired)
 {
@@ -490,14 +505,14 @@ static int follow(struct ringtail *r, bool retired)
 	AUTO_CLOSE int fd = open(r->path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
 
 	if (fd >= 0)
-		return follow_to(r, fd, retired);
+		return is_own(r, fd) ? RINGTAIL_NOTHING : follow_to(r, fd, retired);
 	if (errno == ENOENT)
 		return RINGTAIL_NOTHING;
 
 	int e = -errno;
 
 	rt_fault_set(&r->fault, "%s: %s", r->path, strerror(-e));
-	return rt_reader_stop(r, e);
+	return cannot_follow(r, e);
 }
 
 int rt_reader_check_path(struct ringtail *r)
@@ -515,6 +530,7 @@ int rt_reader_check_path(struct ringtail *r)
 static int notice_death(struct ringtail *r)
 {
 	uint32_t life = rt_load32(&r->segment.hot->life);
+	uint64_t moves = r->moves;
 	int outcome;
 
 	if (!(life & FUTEX_OWNER_DIED)) {
@@ -525,6 +541,8 @@ static int notice_death(struct ringtail *r)
 		return RINGTAIL_NOTHING;
 	rt_wake_life(r->segment.hot);
 	outcome = rt_reader_check_path(r);
+	if (r->moves != moves)
+		return outcome; /* it has a writer elsewhere */
 	r->relayed_life = life;
 	r->death_due = true;
 	return outcome;

@@ -337,8 +337,11 @@ int rt_segment_map(int fd, bool writable, const char *what, struct rt_fault *fau
 
 	AUTO_CLOSE int own = fcntl(fd, F_DUPFD_CLOEXEC, 3);
 
-	if (own < 0)
-		return -errno;
+	if (own < 0) {
+		r = -errno;
+		rt_fault_set(fault, "%s: %s", what, strerror(-r));
+		return r;
+	}
 	segment.fd = own;
 	r = map_parts(&segment, writable);
 	if (r < 0) {

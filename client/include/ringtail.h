@@ -92,9 +92,11 @@ enum ringtail_op {
 };
 
 /* ringtail_event.flags */
-#define RINGTAIL_CREATED 0x01u  /* put: the key was new */
-#define RINGTAIL_EXPIRED 0x02u  /* delete: its time was over */
-#define RINGTAIL_LAST    0x100u /* the last delivered event of its transaction */
+#define RINGTAIL_CREATED 0x01u /* put: the key was new */
+#define RINGTAIL_EXPIRED 0x02u /* delete: its time was over */
+/* The last delivered event of its transaction; after ringtail_borrow(), which does
+ * not look ahead, the last event of it. */
+#define RINGTAIL_LAST 0x100u
 
 /*
  * An event.  @key and @value point into memory of the reader that stays as it
@@ -166,7 +168,7 @@ enum ringtail_fd_mode {
 	RINGTAIL_FD_AUTO = 0,  /* io_uring where the kernel can, else a thread */
 	RINGTAIL_FD_URING = 1, /* io_uring (Linux 6.7), else ringtail_fd() fails */
 	RINGTAIL_FD_THREAD =
-		2, /* a helper thread, one for all readers of the process */
+		2, /* a helper thread, shared by a dozen readers of the process */
 };
 
 /* ringtail_filter.kind */
@@ -249,10 +251,13 @@ struct ringtail_info {
 	uint64_t max_value;
 	uint64_t max_txn_events;
 	uint64_t max_txn_bytes; /* keys and values of one transaction together */
-	uint64_t holds_events;  /* the ring promises to hold so many ... */
-	uint64_t holds_bytes; /* ... and payload of so many bytes, whichever is less */
-	uint64_t head;        /* newest seq; 0 if none */
-	uint64_t oldest;      /* oldest seq held; head + 1 if none */
+	/* The ring promises to hold so many events, and payload of so many bytes,
+	 * whichever is less; less a transaction if those are long, and less what
+	 * a value does not find room for at the end of the payload. */
+	uint64_t holds_events;
+	uint64_t holds_bytes;
+	uint64_t head;             /* newest seq; 0 if none */
+	uint64_t oldest;           /* oldest seq held; head + 1 if none */
 	uint64_t oldest_time_ns;   /* 0 if none */
 	uint64_t head_time_ns;     /* 0 if none */
 	uint32_t state;            /* enum ringtail_state */
@@ -380,7 +385,7 @@ RINGTAIL_API void ringtail_close(struct ringtail *reader);
  * Return:    enum ringtail_outcome, or a negative error.
  * Errors:    RINGTAIL_E_CANCELED, _CLOSED, _LAPPED, _COMPACTED, _CORRUPT, _RETIRED,
  *            _EPOCH (the feed was made anew), all final; -EACCES the successor
- *            ring may not be read, final; -ENOMEM the position stays.
+ *            ring may not be read, final; -ENOMEM, -EMFILE the position stays.
  * Ownership: what @event points to is the reader's, valid until the next read
  *            call or ringtail_close().
  * Threads:   one call at a time on a reader.
@@ -905,7 +910,7 @@ RINGTAIL_API int ringtail_add(struct ringtail_writer *writer, uint32_t op,
  * @key_len: their number
  * @value_len: room for the value, in bytes
  * @flags: RINGTAIL_CREATED or 0
- * @ret: the room, in the ring itself; aligned to 8
+ * @ret: the room, in the ring itself; not aligned to anything
  *
  * Return:    0.
  * Errors:    as ringtail_add(); *@ret is set only on 0.

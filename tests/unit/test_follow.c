@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <linux/futex.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 
 /* Closes the writer and opens one with a ring of @n_slots. */
@@ -354,6 +355,78 @@ static void who_may_not_open_the_next_ring_is_told(void **state)
 	assert_int_equal(t_join(pid), 0);
 }
 
+static void want_of_descriptors_passes(void **state)
+{
+	struct rig *rig = *state;
+	struct ringtail_event event;
+	struct ringtail *r, *another;
+	struct rlimit limit, none;
+
+	rig_open(rig);
+	rig_put(rig, 1);
+	r = rig_read(rig, rig_after(0));
+	rig_next(r, 1);
+	move(rig, 128);
+	rig_put(rig, 1);
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &limit), 0);
+	none = (struct rlimit){ .rlim_cur = 0, .rlim_max = limit.rlim_max };
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+
+	t_is(ringtail_next(r, &event, RINGTAIL_FOREVER), -EMFILE);
+	t_is(ringtail_next(r, &event, RINGTAIL_FOREVER), -EMFILE);
+	t_is(rig_try(rig, rig_after(0), &another), -EMFILE);
+	t_is(ringtail_fd(r), -EMFILE);
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &limit), 0);
+	rig_next(r, 2);
+}
+
+/* A writer that dies when the old ring is retired and the new one not yet there. */
+static void a_move_that_stops_half_way_is_waited_out(void **state)
+{
+	struct rig *rig = *state;
+	struct ringtail_event event;
+	struct ringtail *r;
+
+	rig_open(rig);
+	rig_put(rig, 1);
+	r = rig_read(rig, rig_after(0));
+	rig_drain(r, 1, 1);
+	(void)rig_map(rig);
+	rig_drop(rig);
+	rt_store32(&rig->map.hot->state, RT_STATE_RETIRED);
+	for (int i = 0; i < 5; i++)
+		t_is(ringtail_next(r, &event, 0), RINGTAIL_NOTHING);
+	rig_open(rig);
+	rig_put(rig, 1);
+	rig_drain(r, 2, 2);
+	assert_int_equal(rig_stats(r).moves, 0);
+}
+
+/* The death of the old ring's writer is no news to who found the new one. */
+static void a_death_on_the_way_is_not_told_in_the_new_ring(void **state)
+{
+	struct rig *rig = *state;
+	struct ringtail_event event;
+	struct ringtail *r;
+	uint64_t began;
+
+	rig_open(rig);
+	rig_put(rig, 1);
+	r = rig_read(rig, rig_after(0));
+	rig_drain(r, 1, 1);
+	(void)rig_map(rig);
+	rig_drop(rig);
+	rig->config.n_slots = 128;
+	rig_open(rig);
+	rt_store32(&rig->map.hot->state, RT_STATE_LIVE);
+	rt_store32(&rig->map.hot->life, FUTEX_OWNER_DIED);
+	t_is(ringtail_next(r, &event, 0), RINGTAIL_NOTHING);
+	assert_int_equal(rig_stats(r).moves, 1);
+	began = t_now_ns();
+	t_is(ringtail_next(r, &event, INT64_C(10000000)), RINGTAIL_NOTHING);
+	assert_true(t_now_ns() - began >= 10000000);
+}
+
 static void a_reader_on_the_way_is_not_told_that_the_writer_is_dead(void **state)
 {
 	struct rig *rig = *state;
@@ -406,6 +479,9 @@ int main(void)
 		T(a_new_history_is_no_successor),
 		T(what_is_no_ring_is_waited_out),
 		T(who_may_not_open_the_next_ring_is_told),
+		T(want_of_descriptors_passes),
+		T(a_move_that_stops_half_way_is_waited_out),
+		T(a_death_on_the_way_is_not_told_in_the_new_ring),
 		T(a_reader_on_the_way_is_not_told_that_the_writer_is_dead),
 		T(a_sleeper_follows_at_once),
 	};
