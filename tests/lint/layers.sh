@@ -12,7 +12,7 @@ store    ^(store|shm)/
 client   ^(client|store|shm)/
 daemon   ^(daemon|store|shm)/
 tools    ^(tools|store|shm)/
-bench    ^(bench|shm)/
+bench    ^(bench|store|shm)/
 examples ^\$
 "
 
