@@ -297,6 +297,7 @@ int rt_log_append(struct rt_log *log, struct rt_batch *batch, struct rt_fault *f
 	r = log->config.mode == RT_LOG_DISK ? sync_fd(log, fd) : 0;
 	if (r < 0) {
 		log->failed = true;
+		rt_log_unwrote(log); /* nobody has seen it, and nobody will */
 		return fail(log, fault, "sync", r);
 	}
 	rt_log_wrote(log, batch);

@@ -1,0 +1,168 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: MIT
+#
+# The log cannot be written, synced or read: what publishers, readers and the other
+# feeds of the daemon see of it.
+# shellcheck source=tests/support/daemon.sh
+. "$RINGTAIL_SOURCE_ROOT/tests/support/daemon.sh"
+
+data=$work/data
+faults=$work/faults
+mkdir "$data" "$faults"
+
+# at FEED COMMAND...: by redis-cli
+at()
+{
+	local feed=$1
+
+	shift
+	printf 'SELECT %s\n%s\n' "$feed" "$*" | redis-cli -s "$RINGTAIL_SOCKET" | tail -n +2
+}
+
+# holds TEXT PART...: every part is in it, in any order
+holds()
+{
+	local text=$1 part
+
+	shift
+	for part in "$@"; do
+		[[ $text == *"$part"* ]] || fail "not in '$text': $part"
+	done
+}
+
+# Everything that readers can see of a feed, "key value" lines
+seen()
+{
+	tool watch "$1" --from 0 --until "$(head_of "$1")" --json |
+		sed 's/.*"key":"\([^"]*\)".*"value":"\([^"]*\)".*/\1 \2/'
+}
+
+head_of()
+{
+	tool info "$1" --json | sed -n 's/.*"head": *\([0-9]*\).*/\1/p' | head -n 1
+}
+
+trap 'umount "$data" 2>/dev/null || true; clean_up' EXIT
+
+begins()
+{
+	echo "# $*"
+}
+
+# --- A disk that is full ------------------------------------------------------
+
+disk_full()
+{
+	local answer i n=0 value before
+
+	begins "disk full: refused with a reason, nothing shown, goes on by itself"
+	mount -t tmpfs -o size=1536K,mode=0755 none "$data" 2>/dev/null || {
+		echo "# left out: cannot mount a tmpfs here"
+		return 0
+	}
+	value=$(head -c 4000 /dev/zero | tr '\0' v)
+	head -c 512K /dev/zero >"$data/ballast"
+	daemon_start --data "$data" --feed full,segment=256K,size=64K --feed free,durability=none
+	for ((i = 0; i < 400; i++)); do
+		answer=$(at full SET "k$i" "$value")
+		[ "$answer" = OK ] || break
+		n=$((n + 1))
+	done
+	[ $n -gt 100 ] || fail "full after $n puts already"
+	[ $n -lt 400 ] || fail "never full"
+	holds "$answer" "feed 'full'" "No space left on device"
+	same "$n" "$(head_of full)" "head after the disk was full"
+	before=$(seen full | wc -l)
+	same "$n" "$before" "events that a reader gets"
+
+	answer=$(printf 'SELECT full\nMULTI\nSET a 1\nSET b %s\nEXEC\n' "$value" |
+		redis-cli -s "$RINGTAIL_SOCKET" | grep . | tail -n 1)
+	holds "$answer" "feed 'full'" "No space left on device"
+	same "" "$(at full GET a)" "a value of a refused transaction"
+	same OK "$(at free SET k v)" "another feed"
+	same "$n" "$(head_of full)" "head after a refused transaction"
+	same 1 "$(grep -c 'publishers are refused' "$daemon_log")" "times that it was logged"
+
+	rm "$data/ballast"
+	same OK "$(at full SET again "$value")" "with room again"
+	grep -q "there is room for its log again" "$daemon_log" || fail "not logged"
+	same $((n + 1)) "$(head_of full)" "head with room again"
+	daemon_kill
+	daemon_restart
+	same "$value" "$(at full GET again)" "after kill -9"
+	same $((n + 1)) "$(seen full | wc -l)" "events after kill -9"
+	daemon_stop
+	same 0 "$daemon_code" "its exit code"
+	umount "$data"
+}
+
+# --- Calls that fail ----------------------------------------------------------
+
+# fails CALL MODE WHAT
+fails()
+{
+	local call=$1 mode=$2 what=$3 answer
+
+	begins "$call fails, durability $mode: that feed stops, the others go on"
+	rm -rf "$RINGTAIL_DIR" "$data"
+	: >"$daemon_log"
+	T_FAILING_DISK=$faults LD_PRELOAD=$RINGTAIL_TEST_FAILING_DISK \
+		daemon_start --data "$data" --feed "bad,durability=$mode" \
+		--feed "good,durability=$mode"
+	same OK "$(at bad SET k 1)" "before"
+	echo "$data/bad/" >"$faults/$call"
+	answer=$(at bad SET k 2)
+	holds "$answer" "feed 'bad'" "cannot $what" "Input/output error" \
+		"what was not answered is not committed"
+	rm "$faults/$call" # it works again, but who knows what is lost
+	answer=$(at bad SET k 3)
+	holds "$answer" "feed 'bad' is not served" "cannot $what"
+	same 1 "$(head_of bad)" "what was not logged is not shown"
+	same "k 1" "$(seen bad)" "what a reader gets"
+	same OK "$(at good SET k v)" "another feed"
+	grep -q "not served any more" "$daemon_log" || fail "not logged"
+	daemon_kill
+	daemon_restart
+	same 1 "$(at bad GET k)" "after the restart"
+	same "k 1" "$(seen bad)" "history after the restart"
+	same OK "$(at bad SET k 4)" "a put after the restart"
+	daemon_stop
+}
+
+# --- A log that is damaged ----------------------------------------------------
+
+damaged()
+{
+	local file answer i
+
+	begins "a damaged log: not served, with the place and a way out"
+	rm -rf "$RINGTAIL_DIR" "$data"
+	: >"$daemon_log"
+	daemon_start --data "$data" --feed bad,durability=os --feed good,durability=os
+	for i in 1 2 3 4 5; do
+		same OK "$(at bad SET "k$i" "value-$i")" "a put"
+		same OK "$(at good SET "k$i" "value-$i")" "a put"
+	done
+	daemon_kill
+	file=$data/bad/00000000000000000001.log
+	i=$(grep -abo value-3 "$file" | cut -d: -f1)
+	printf X | dd of="$file" bs=1 seek="$i" conv=notrunc status=none
+
+	daemon_restart
+	answer=$(at bad SET k v)
+	holds "$answer" "feed 'bad' is not served" "$file" "damaged at byte" "expected" \
+		"seq 3" "ringtail repair"
+	grep -q "feed 'bad' is not served: $file" "$daemon_log" || fail "not logged"
+	same value-5 "$(at good GET k5)" "another feed"
+	same OK "$(at good SET k6 v)" "a put into another feed"
+	daemon_stop
+	same X "$(dd if="$file" bs=1 skip="$i" count=1 status=none)" "the file is as it was"
+}
+
+disk_full
+if [ -n "${RINGTAIL_TEST_FAILING_DISK:-}" ]; then
+	fails pwrite os write
+	fails pwrite disk write
+	fails fdatasync disk sync
+fi
+damaged
