@@ -739,6 +739,55 @@ static void a_closed_feed_is_drained_from_the_log(void **state)
 	t_is(ringtail_next(r, &event, 0), RINGTAIL_E_CLOSED);
 }
 
+/* Cut behind the writer's back: neither of the two has what comes next. */
+static void a_log_that_ends_below_the_ring_is_damage(void **state)
+{
+	struct rig *rig = begin(state);
+	struct ringtail_options o = rig_skip(0);
+	struct ringtail_event event;
+	struct ringtail *r, *late;
+
+	commit(20, 1);
+	r = rig_read(rig, rig_after(0));
+	rig_next(r, 1);
+	t_ok(ring_until(300, 1));
+
+	(void)alarm(20); /* rather than for ever */
+	for (uint64_t seq = 2; seq <= 20; seq++) {
+		t_is(ringtail_next(r, &event, 0), RINGTAIL_EVENT);
+		assert_int_equal(event.seq, seq);
+	}
+	t_is(ringtail_next(r, &event, 0), RINGTAIL_E_CORRUPT);
+	assert_non_null(strstr(ringtail_error(r), "seq 21"));
+	o.seq = 30;
+	if (rig_try(rig, o, &late) == 0) {
+		(void)rig_keep(rig, late);
+		assert_true(ringtail_next(late, &event, 0) < 0);
+	}
+	(void)alarm(0);
+}
+
+/* The ring says that it is overwritten and never was committed, both at once. */
+static void a_head_below_its_floor_is_no_endless_way(void **state)
+{
+	struct rig *rig = begin(state);
+	struct ringtail_event event;
+	struct ringtail *r;
+
+	commit_many(3000);
+	r = rig_read(rig, rig_after(0));
+	for (uint64_t seq = 1; seq <= 100; seq++)
+		next_is(r, seq);
+	(void)rig_map(rig);
+	rt_store64(&rig->map.hot->head, 50);
+	(void)alarm(20); /* rather than for ever */
+	for (int i = 0; i < 200; i++)
+		(void)ringtail_next(r, &event, 0);
+	assert_true(ringtail_next(r, &event, 0) <= 0);
+	(void)alarm(0);
+	rt_store64(&rig->map.hot->head, 3000);
+}
+
 static void another_ring_while_reading_the_log(void **state)
 {
 	struct rig *rig = begin(state);
@@ -854,6 +903,8 @@ int main(void)
 		TH(segments_removed_under_a_reader),
 		TH(a_log_that_is_gone_altogether),
 		TH(a_closed_feed_is_drained_from_the_log),
+		TH(a_log_that_ends_below_the_ring_is_damage),
+		TH(a_head_below_its_floor_is_no_endless_way),
 		TH(another_ring_while_reading_the_log),
 		TH(no_gap_beside_a_writer),
 	};
