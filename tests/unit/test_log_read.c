@@ -262,7 +262,7 @@ static void a_forged_index_leads_nowhere(void **state)
 		.n_txns = 1,
 		.size = 128,
 		.first_seq = 3,
-		.n_events = 9,
+		.n_events = 5,
 		.time_ns = 4,
 	};
 
