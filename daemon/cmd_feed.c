@@ -36,6 +36,37 @@ void rt_cmd_ringtail_marker(struct rt_session *session,
 	rt_reply_text(&session->reply, marker);
 }
 
+/* Older than an event?  Then it may go. */
+void rt_cmd_ringtail_trim(struct rt_session *session, const struct rt_request *request)
+{
+	struct rt_feed *feed = session->feed;
+	uint64_t newest = rt_feed_seq(feed), oldest;
+	int64_t seq;
+	int n;
+
+	if (!rt_arg_int(rt_arg(request, 1), &seq) || seq < 0) {
+		rt_session_error(session,
+				 "ERR value is not an integer or out of range");
+		return;
+	}
+	if ((uint64_t)seq > newest) {
+		rt_session_error(
+			session,
+			"ERR seq %lld is not there yet: the newest event of feed "
+			"'%s' is %llu; nothing was dropped",
+			(long long)seq, feed->config->name, (unsigned long long)newest);
+		return;
+	}
+	n = rt_journal_trim(&feed->journal, (uint64_t)seq, &oldest);
+	if (n < 0) {
+		rt_session_error(session, "ERR %s", feed->journal.fault.text);
+		return;
+	}
+	rt_reply_array(&session->reply, 2);
+	rt_reply_int(&session->reply, n);
+	rt_reply_int(&session->reply, (int64_t)oldest);
+}
+
 static void text_pair(struct rt_reply *reply, const char *name, const char *value)
 {
 	rt_reply_text(reply, name);

@@ -353,6 +353,9 @@ int rt_log_drop_below(struct rt_log *log, uint64_t seq)
 		log->oldest = segments.first_seqs[i + 1];
 		n++;
 	}
+	/* What is gone does not come back with a power cut. */
+	if (n && is_synced(log) && fsync(log->dir_fd) < 0)
+		return -errno;
 	return n;
 }
 

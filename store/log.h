@@ -56,6 +56,11 @@ struct rt_log_report {
 	bool new_epoch; /* unclean stop in another boot, with events that were lost
 			   maybe */
 	bool created;
+	/* of rt_log_verify(): */
+	uint64_t oldest;  /* first seq of the oldest segment; 0: there is none */
+	uint64_t next;    /* seq of the event to come */
+	uint64_t n_bytes; /* of all segments, as far as used */
+	size_t n_segments;
 };
 
 struct rt_log {

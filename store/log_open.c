@@ -347,6 +347,10 @@ int rt_log_verify(const char *path, struct rt_fault *fault,
 		*report = (struct rt_log_report){
 			.n_events = walk.n_events,
 			.cut_bytes = walk.tail,
+			.oldest = walk.segments.n ? walk.segments.first_seqs[0] : 0,
+			.next = walk.reader.next,
+			.n_bytes = walk.n_bytes,
+			.n_segments = walk.segments.n,
 		};
 		return r;
 	}
