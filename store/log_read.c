@@ -523,6 +523,7 @@ static int walk_to(struct rt_log_reader *reader, uint64_t seq)
 int rt_log_reader_seek(struct rt_log_reader *reader, uint64_t seq,
 		       struct rt_fault *fault)
 {
+	uint64_t from;
 	bool indexed;
 	int r;
 
@@ -532,8 +533,9 @@ int rt_log_reader_seek(struct rt_log_reader *reader, uint64_t seq,
 	if (r < 0)
 		return r;
 	indexed = use_index(reader, seq, 0);
+	from = reader->offset;
 	r = walk_to(reader, seq);
-	if (!r && indexed && reader->next != seq) {
+	if (!r && indexed && (reader->next != seq || reader->offset == from)) {
 		/* Where the index leads looked right and was not. */
 		r = rt_log_reader_enter(reader, reader->header.first_seq, fault);
 		if (!r)

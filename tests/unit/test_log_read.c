@@ -257,6 +257,7 @@ static void a_forged_index_leads_nowhere(void **state)
 {
 	struct logrig *rig = *state;
 	struct rt_log_index entry = { .seq = 3, .time_ns = 4 };
+	const uint8_t *data;
 	struct rt_log_batch header = {
 		.magic = RT_LOG_BATCH_MAGIC,
 		.n_txns = 1,
@@ -284,6 +285,7 @@ static void a_forged_index_leads_nowhere(void **state)
 
 		t_ok(rt_log_reader_seek(&reader, seq, &rig->fault));
 		assert_int_equal(reader.next, seq);
+		assert_int_equal(rt_log_reader_next(&reader, 8, &rig->fault, &data), 1);
 		rt_log_reader_close(&reader);
 	}
 }
