@@ -28,7 +28,7 @@ _ringtail_options()
 _ringtail()
 {
 	local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD - 1]}
-	local commands="ls info watch get put del publish load"
+	local commands="ls info watch get put del publish load trim verify repair dump"
 	local common command="" n_words=0 i
 	COMPREPLY=()
 	_ringtail_common
@@ -37,7 +37,7 @@ _ringtail()
 	for ((i = 1; i < COMP_CWORD; i++)); do
 		case ${COMP_WORDS[i]} in
 		--dir | --socket | --from | --until | --count | --prefix | --key | --op | \
-			--on-gap | --cursor | --timeout | --wait | --txn | --format)
+			--on-gap | --cursor | --timeout | --wait | --txn | --format | --drop-after)
 			i=$((i + 1)) ;;
 		--range) i=$((i + 2)) ;;
 		-*) ;;
@@ -58,7 +58,7 @@ _ringtail()
 	--op) COMPREPLY=($(compgen -W "put delete message" -- "$cur")); return ;;
 	--on-gap) COMPREPLY=($(compgen -W "error skip resync" -- "$cur")); return ;;
 	--format) COMPREPLY=($(compgen -W "tab json" -- "$cur")); return ;;
-	--until | --count | --prefix | --key | --range | --timeout | --wait | --txn) return ;;
+	--until | --count | --prefix | --key | --range | --timeout | --wait | --txn | --drop-after) return ;;
 	esac
 
 	if [[ $cur == -* ]]; then
@@ -66,6 +66,8 @@ _ringtail()
 			-- "$cur"))
 	elif [ -z "$command" ]; then
 		COMPREPLY=($(compgen -W "$commands" -- "$cur"))
+	elif [ "$command" = dump ]; then
+		COMPREPLY=($(compgen -f -- "$cur"))
 	elif [ "$command" != ls ] && [ "$n_words" = 0 ]; then
 		COMPREPLY=($(compgen -W "$(_ringtail_feeds)" -- "$cur"))
 	elif [ "$command" = load ] && [ "$n_words" = 1 ]; then

@@ -26,7 +26,7 @@ offers()
 	same "$want" "${COMPREPLY[*]}" "after '$*'"
 }
 
-offers "ls info watch get put del publish load" ""
+offers "ls info watch get put del publish load trim verify repair dump" ""
 offers "put publish" p
 offers "alpha beta" watch ""
 offers "alpha" watch a
@@ -38,9 +38,11 @@ offers "--from" watch alpha --fr
 offers "skip" watch alpha --on-gap s
 offers "tab json" load alpha --format ""
 offers "" ls ""
+offers "alpha beta" verify ""
+offers "" repair alpha --drop-after ""
 
 # Every option that a command's help names is offered.
-for command in ls info watch get del load; do
+for command in ls info watch get del load verify repair; do
 	while read -r flag; do
 		COMP_WORDS=(ringtail "$command" "$flag")
 		COMP_CWORD=2
