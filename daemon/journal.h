@@ -32,7 +32,7 @@ struct rt_journal {
 	uint64_t sync_begun_ns;
 	uint64_t too_big_for_ring; /* seq of the newest such event; 0: none */
 	bool out_of_space;         /* said so already */
-	struct rt_fault fault; /* the newest failure */
+	struct rt_fault fault;     /* the newest failure */
 };
 
 /*
