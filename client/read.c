@@ -201,6 +201,33 @@ static bool move_txn(struct ringtail *r, struct ringtail_batch *batch, size_t *u
 	return true;
 }
 
+/*
+ * More for a batch that has something already.  A gap is left to the next call, which
+ * meets it again and tells it: nothing of it may be in the accounts before, or a marker
+ * taken now would be behind events that nobody was told about.
+ */
+static int fetch_more(struct ringtail *r)
+{
+	const uint64_t next = r->next, position = r->position, filtered = r->filtered;
+	const uint64_t lost = r->lost, gaps = r->gaps, marker_seq = r->marker_seq;
+	const uint64_t resumed_at = r->resumed_at;
+	const struct ringtail_gap_info gap = r->gap;
+	int outcome = rt_reader_fetch(r);
+
+	if (outcome != RINGTAIL_GAP)
+		return outcome;
+	r->next = next;
+	r->position = position;
+	r->filtered = filtered;
+	r->lost = lost;
+	r->gaps = gaps;
+	r->marker_seq = marker_seq;
+	r->resumed_at = resumed_at;
+	r->gap = gap;
+	r->in_log = false; /* the ring says first where next is */
+	return RINGTAIL_NOTHING;
+}
+
 int ringtail_next_batch(struct ringtail *r, struct ringtail_batch *batch,
 			int64_t timeout_ns)
 {
@@ -217,17 +244,10 @@ int ringtail_next_batch(struct ringtail *r, struct ringtail_batch *batch,
 	if (!move_txn(r, batch, &used))
 		return -EMSGSIZE;
 	while (!batch->max_txns || batch->n_txns < batch->max_txns) {
-		/* A gap met here is reported by the next call: its events are not
-		 * accounted for before that. */
 		if (!r->in_log && (!rt_ring_ready(&r->segment, r->next) ||
 				   !rt_ring_intact(&r->segment, r->next)))
 			break;
-		outcome = rt_reader_fetch(r);
-		if (outcome == RINGTAIL_GAP) {
-			r->gap_due = true;
-			r->answered = false;
-		}
-		if (outcome != RINGTAIL_EVENT || !move_txn(r, batch, &used))
+		if (fetch_more(r) != RINGTAIL_EVENT || !move_txn(r, batch, &used))
 			break;
 	}
 	return RINGTAIL_EVENT;

@@ -336,6 +336,7 @@ void rt_keeper_note(struct rt_keeper_slot *slot, uint32_t topics)
 	if ((rt_load32(&slot->noted) & topics) == topics)
 		return;
 	(void)rt_or32(&slot->noted, topics);
-	if (rt_load32(&keeper.idle) && atomic_exchange(&keeper.idle, 0))
+	/* Not an acquire, which could come before the or. */
+	if (atomic_load(&keeper.idle) && atomic_exchange(&keeper.idle, 0))
 		kick();
 }

@@ -721,10 +721,14 @@ int rt_writer_open(const char *dir, const struct rt_ring_config *config, unsigne
 	if (w->dir_fd < 0)
 		return w->dir_fd;
 	r = take_lock(w, fault);
-	if (!r)
-		r = open_ring(w, flags, fault);
 	if (r < 0)
 		return r;
+	r = open_ring(w, flags, fault);
+	if (r < 0) {
+		/* What was not finished would keep its memory. */
+		(void)unlinkat(w->dir_fd, RING_TMP_NAME, 0);
+		return r;
+	}
 	mark_lock(w);
 	r = open_bell(w, fault);
 	if (r < 0)

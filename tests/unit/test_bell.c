@@ -214,6 +214,37 @@ static void what_is_aborted_wakes_nobody(void **state)
 	assert_int_equal(bits(rig), ANY);
 }
 
+static void held_wake_ups_come_together_at_the_end(void **state)
+{
+	struct rig *rig = *state;
+	struct ringtail *r;
+	struct rt_sleeper s;
+	uint32_t any, other, topic = rt_topic("other", 5);
+
+	rig_open(rig);
+	r = rig_read(rig, rig_after(0));
+	s = sleeper_of(rig, ANY | 1u << topic);
+	t_ok(rt_sleeper_arm(&s));
+	any = rt_load32(&rig->w->hot->wakes[RT_TOPIC_ANY]);
+	other = rt_load32(&rig->w->hot->wakes[topic]);
+	rt_writer_hold(rig->w);
+	rig_put(rig, 3);
+	rig_drain(r, 1, 3); /* who looks sees it */
+	t_ok(put_key(rig, "other/x"));
+	assert_int_equal(bits(rig), ANY | 1u << topic);
+	assert_int_equal(rt_load32(&rig->w->hot->wakes[RT_TOPIC_ANY]), any);
+	rt_writer_release(rig->w);
+	assert_int_equal(bits(rig), 0);
+	assert_int_equal(rt_load32(&rig->w->hot->wakes[RT_TOPIC_ANY]), any + 1);
+	assert_int_equal(rt_load32(&rig->w->hot->wakes[topic]), other + 1);
+	t_ok(rt_sleeper_arm(&s));
+	rt_writer_hold(rig->w);
+	rt_writer_release(rig->w); /* of nothing */
+	assert_int_equal(bits(rig), ANY | 1u << topic);
+	rig_put(rig, 1);
+	assert_int_equal(bits(rig), 1u << topic);
+}
+
 static void always_wakes_at_every_commit_and_has_no_bell(void **state)
 {
 	struct rig *rig = *state;
@@ -561,6 +592,7 @@ int main(void)
 		T(keys_of_every_length_have_their_topic),
 		T(every_commit_concerns_who_waits_for_any),
 		T(what_is_aborted_wakes_nobody),
+		T(held_wake_ups_come_together_at_the_end),
 		T(always_wakes_at_every_commit_and_has_no_bell),
 		T(sleepers_are_woken_in_the_mode_always),
 		T(a_sleep_ends_when_a_word_moved_or_time_is_over),

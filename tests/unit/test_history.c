@@ -699,6 +699,34 @@ static void segments_removed_under_a_reader(void **state)
 	t_is(ringtail_next(strict, &event, 0), RINGTAIL_E_COMPACTED);
 }
 
+/* Where a marker taken after the batch would begin. */
+static void a_gap_behind_a_batch_is_not_accounted_for_before_it_is_told(void **state)
+{
+	static struct ringtail_event events[64];
+	static uint8_t data[4096];
+	struct rig *rig = begin(state);
+	struct ringtail *r = rig_read(rig, rig_skip(0));
+	struct ringtail_batch b = { events, 64, data, sizeof(data), 0, 0, 0, 0, 0 };
+	uint64_t oldest, seq = 0;
+	int outcome;
+
+	commit_many(8000);
+	t_is(ringtail_next_batch(r, &b, 0), RINGTAIL_EVENT);
+	seq = events[b.n_events - 1].seq;
+	oldest = trim(6000);
+	while ((outcome = ringtail_next_batch(r, &b, 0)) == RINGTAIL_EVENT) {
+		for (size_t i = 0; i < b.n_events; i++)
+			assert_true(is_event(&events[i], ++seq));
+		assert_int_equal(ringtail_position(r), seq);
+		assert_int_equal(rig_stats(r).lost, 0);
+	}
+	t_is(outcome, RINGTAIL_GAP);
+	rig_gap(r, seq + 1, oldest - seq - 1, 0, RINGTAIL_CAUSE_COMPACTED);
+	assert_int_equal(rig_stats(r).gaps, 1);
+	for (uint64_t s = oldest; s <= 8000; s++)
+		next_is(r, s);
+}
+
 static void a_log_that_is_gone_altogether(void **state)
 {
 	struct rig *rig = begin(state);
@@ -901,6 +929,7 @@ int main(void)
 		TH(damage_under_a_reader_is_named),
 		TH(a_batch_that_lies_is_damage),
 		TH(segments_removed_under_a_reader),
+		TH(a_gap_behind_a_batch_is_not_accounted_for_before_it_is_told),
 		TH(a_log_that_is_gone_altogether),
 		TH(a_closed_feed_is_drained_from_the_log),
 		TH(a_log_that_ends_below_the_ring_is_damage),

@@ -532,6 +532,113 @@ static void another_epoch_can_be_named(void **state)
 	assert_int_equal(rt_writer_head(rig->w), 0);
 }
 
+/*
+ * ---- Rings that begin ----
+ */
+
+static void a_feed_can_begin_at_another_seq(void **state)
+{
+	struct rig *rig = *state;
+	struct ringtail *r;
+
+	rig->config.first_seq = 1000;
+	rig_open(rig);
+	assert_int_equal(rt_writer_head(rig->w), 999);
+	r = rig_read(rig, rig_after(999));
+	t_is(rig_try(rig, rig_after(998), &r), RINGTAIL_E_COMPACTED);
+	t_is(rig_try(rig, rig_after(0), &r), RINGTAIL_E_COMPACTED);
+	t_is(rig_try(rig, rig_after(1000), &r), RINGTAIL_E_FUTURE);
+	r = rig_read(rig, rig_from(RINGTAIL_START_OLDEST));
+	rig_put(rig, 2);
+	rig_drain(r, 1000, 1001);
+	rig_close(rig);
+	rig->config.first_seq = 5000; /* of a feed that begins, not of this one */
+	rig_open(rig);
+	assert_int_equal(rt_writer_head(rig->w), 1001);
+}
+
+static int fill_with_events(struct rt_writer *w, void *arg)
+{
+	char value[32];
+	int r = 0;
+
+	for (unsigned n = *(unsigned *)arg; n && !r; n--) {
+		rt_writer_set_time(w, w->next * 10);
+		r = rt_writer_one(w, RT_OP_PUT, 0, "k", 1, value,
+				  rig_value(w->next, value));
+	}
+	return r;
+}
+
+static void a_ring_can_begin_with_what_it_is_to_hold(void **state)
+{
+	struct rig *rig = *state;
+	struct ringtail *r;
+	unsigned n = 300; /* several times around */
+
+	rig->config.fill = fill_with_events;
+	rig->config.fill_arg = &n;
+	rig->config.wake_mode = RT_WAKE_ALWAYS;
+	rig_open(rig);
+	r = rig_read(rig, rig_after(250));
+	rig_drain(r, 251, 300);
+	rig_put(rig, 1);
+	rig_drain(r, 301, 301);
+	rig_close(rig);
+	rig_open(rig); /* there is one: it is not filled again */
+	assert_int_equal(rt_writer_head(rig->w), 301);
+}
+
+static int fail_to_fill(struct rt_writer *w, void *arg)
+{
+	(void)fill_with_events(w, arg);
+	return -EIO;
+}
+
+static void of_a_ring_that_cannot_be_filled_nothing_is_left(void **state)
+{
+	struct rig *rig = *state;
+	unsigned n = 3;
+
+	rig->config.fill = fail_to_fill;
+	rig->config.fill_arg = &n;
+	t_is(reopen(rig), -EIO);
+	assert_int_not_equal(access(rig->path, F_OK), 0);
+	assert_int_not_equal(access(t_path(rig->dir, RIG_FEED "/.ring.new"), F_OK), 0);
+	rig->config.fill = NULL;
+	t_ok(reopen(rig));
+	assert_int_equal(rt_writer_head(rig->w), 0);
+}
+
+static void who_asks_for_it_begins_anew_over_damage(void **state)
+{
+	struct rig *rig = *state;
+	struct ringtail_event event;
+	struct ringtail *r;
+	uint64_t epoch;
+
+	dead_after(rig, 10);
+	epoch = rig->map.geo.epoch;
+	r = rig_read(rig, rig_after(0));
+	rig_drain(r, 1, 10);
+	slot_of(rig, 10)->op = 77;
+	is_refused(rig, "newest event");
+	t_ok(rt_writer_open(rig->dir, &rig->config, RT_WRITER_ANEW, RIG_BEAT_NS, NULL,
+			    &rig->w));
+	assert_int_equal(rt_writer_head(rig->w), 0);
+	assert_true(rig->w->segment.geo.epoch != epoch);
+	rig_put(rig, 1);
+	t_is(ringtail_next(r, &event, 0), RINGTAIL_E_EPOCH);
+	rig_close(rig);
+	t_write_file(rig->path, "no ring", 7);
+	t_is(reopen(rig), RT_E_CORRUPT);
+	t_ok(rt_writer_open(rig->dir, &rig->config, RT_WRITER_ANEW, RIG_BEAT_NS, NULL,
+			    &rig->w));
+	rig_close(rig);
+	t_ok(rt_writer_open(rig->dir, &rig->config, RT_WRITER_ANEW, RIG_BEAT_NS, NULL,
+			    &rig->w)); /* nothing is wrong: it goes on */
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -558,6 +665,10 @@ int main(void)
 		T(files_have_the_modes_that_were_asked_for),
 		T(an_owner_that_was_asked_for_is_set),
 		T(another_epoch_can_be_named),
+		T(a_feed_can_begin_at_another_seq),
+		T(a_ring_can_begin_with_what_it_is_to_hold),
+		T(of_a_ring_that_cannot_be_filled_nothing_is_left),
+		T(who_asks_for_it_begins_anew_over_damage),
 	};
 
 	return cmocka_run_group_tests_name("recovery", tests, NULL, NULL);

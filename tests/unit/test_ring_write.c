@@ -164,6 +164,23 @@ static void whether_it_would_fit_can_be_asked(void **state)
 	t_is(rt_writer_fits(rig->w, UINT64_MAX, UINT64_MAX), RT_E_TOO_BIG);
 }
 
+static void whether_an_event_would_be_taken_can_be_asked(void **state)
+{
+	struct rig *rig = *state;
+	struct rt_writer *w;
+
+	rig->config.max_value = 100;
+	rig_open(rig);
+	w = rig->w;
+	t_ok(rt_writer_accepts(w, RT_OP_PUT, RT_EVENT_CREATED, 128, 100));
+	t_is(rt_writer_accepts(w, RT_OP_PUT, 0, 129, 0), RT_E_TOO_BIG);
+	t_is(rt_writer_accepts(w, RT_OP_PUT, 0, 1, 101), RT_E_TOO_BIG);
+	t_is(rt_writer_accepts(w, RT_OP_PUT, 0, 0, 1), -EINVAL);
+	t_is(rt_writer_accepts(w, RT_OP_PUT, 8, 1, 1), -EINVAL);
+	t_is(rt_writer_accepts(w, RT_OP_DELETE, 0, 1, 1), -EINVAL);
+	t_is(rt_writer_accepts(w, 9, 0, 1, 1), -EINVAL);
+}
+
 static void what_is_no_event_is_refused(void **state)
 {
 	struct rig *rig = *state;
@@ -573,6 +590,7 @@ int main(void)
 		T(key_and_value_together_are_a_transactions_bytes),
 		T(a_transaction_of_the_limit_fits_and_no_more),
 		T(whether_it_would_fit_can_be_asked),
+		T(whether_an_event_would_be_taken_can_be_asked),
 		T(what_is_no_event_is_refused),
 		T(an_empty_transaction_uses_no_seq),
 		T(what_is_aborted_never_was),
