@@ -104,6 +104,8 @@ static int gap(struct ringtail *r, uint64_t at, uint64_t oldest, uint32_t cause)
 		.cause = cause,
 	};
 
+	if (r->leaves_gaps && r->on_gap == RINGTAIL_ON_GAP_SKIP)
+		return RINGTAIL_GAP;
 	if (r->on_gap == RINGTAIL_ON_GAP_SKIP) {
 		lose(r, &gap);
 		r->resumed_at = at;

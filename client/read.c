@@ -208,24 +208,12 @@ static bool move_txn(struct ringtail *r, struct ringtail_batch *batch, size_t *u
  */
 static int fetch_more(struct ringtail *r)
 {
-	const uint64_t next = r->next, position = r->position, filtered = r->filtered;
-	const uint64_t lost = r->lost, gaps = r->gaps, marker_seq = r->marker_seq;
-	const uint64_t resumed_at = r->resumed_at;
-	const struct ringtail_gap_info gap = r->gap;
-	int outcome = rt_reader_fetch(r);
+	int outcome;
 
-	if (outcome != RINGTAIL_GAP)
-		return outcome;
-	r->next = next;
-	r->position = position;
-	r->filtered = filtered;
-	r->lost = lost;
-	r->gaps = gaps;
-	r->marker_seq = marker_seq;
-	r->resumed_at = resumed_at;
-	r->gap = gap;
-	r->in_log = false; /* the ring says first where next is */
-	return RINGTAIL_NOTHING;
+	r->leaves_gaps = true;
+	outcome = rt_reader_fetch(r);
+	r->leaves_gaps = false;
+	return outcome;
 }
 
 int ringtail_next_batch(struct ringtail *r, struct ringtail_batch *batch,

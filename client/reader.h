@@ -49,8 +49,9 @@ struct ringtail {
 	uint64_t filtered, lost, gaps, sleeps, spurious, moves;
 	uint64_t resumed_at; /* where reading went on after the newest lap; 0: never */
 	struct ringtail_gap_info gap; /* the newest; count 0: none yet */
-	bool gap_due; /* to be told by the next call; found at open or in a batch */
-	uint32_t start_kind; /* enum ringtail_start */
+	bool gap_due;                 /* found at open, to be told by the first call */
+	bool leaves_gaps;             /* in a batch: to the next call */
+	uint32_t start_kind;          /* enum ringtail_start */
 	uint32_t on_gap;
 	uint32_t wait;
 	uint64_t spin_ns;
