@@ -2,8 +2,8 @@
 /*
  * payload.pml - payload reuse against the floor, as shm/ring.h has it
  *
- * Eight slots, of which the payload of four words is the scarcer; events of one or
- * two words, never broken by the end of the payload, so that some of it is skipped.
+ * Slots enough for all events, and a payload of four words; events of one or two
+ * words, never broken by the end of the payload, so that some of it is skipped.
  * The writer looks for the floor among the slots it wrote; the reader copies
  * position and length, then the words, then asks for the floor.  Every access is a
  * step.
@@ -29,6 +29,9 @@
 
 #ifndef SEQS
 #define SEQS 6
+#endif
+#if SEQS > SLOTS
+#error "slots are not reused here; commit.pml does that"
 #endif
 
 byte seq[SLOTS], pos[SLOTS], length[SLOTS];

@@ -76,7 +76,7 @@ fails | commit  | KILLS=1 TWIN_BEYOND                          | slots beyond he
 fails | commit  | KILLS=1 TWIN_NEVER_LAPPED                    | canary: readers are lapped
 fails | commit  | KILLS=1 TWIN_NOTHING_FOUND                   | canary: recovery finds something
 holds | payload | SEQS=7                                       | no torn payload
-deep  | payload | SEQS=12                                      | no torn payload, three times round
+deep  | payload | SEQS=8                                       | no torn payload, more events
 fails | payload | TWIN_SLOTS_ONLY                              | the floor forgets the payload
 fails | payload | TWIN_FORGET_SKIPPED                          | the floor forgets the skipped end
 fails | payload | TWIN_FLOOR_LATE                              | the floor is stored after the words
