@@ -8,9 +8,11 @@
  */
 #include "tests/support/t.h"
 
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 
 #include "daemon/command.h"
 #include "daemon/log.h"
@@ -136,6 +138,12 @@ static const char *ask_as(struct rt_session *session, const char *lines)
 static const char *ask(const char *lines)
 {
 	return ask_as(f.session, lines);
+}
+
+static void begins(const char *text, const char *want)
+{
+	if (strncmp(text, want, strlen(want)))
+		fail_msg("'%s' does not begin with '%s'", text, want);
 }
 
 static uint64_t head(void)
@@ -367,6 +375,41 @@ static void without_a_log_terms_end_with_the_daemon(void **state)
 	assert_int_equal(head(), 2);
 }
 
+/* Files may not grow for a while, and the log needs a new one. */
+static void what_the_log_does_not_take_is_over_all_the_same(void **state)
+{
+	struct rt_session *publisher = rt_session_new(&f.server, &root);
+	struct rlimit limit;
+
+	(void)state;
+	(void)ask_as(publisher, "SET b v BIND\r\nSET b2 v BIND\r\n");
+	(void)ask("SET k v PX 100\r\n");
+	t_ok(getrlimit(RLIMIT_FSIZE, &limit));
+	(void)signal(SIGXFSZ, SIG_IGN);
+	t_ok(setrlimit(RLIMIT_FSIZE, &(struct rlimit){ 1, limit.rlim_max }));
+	feed()->journal.log.segment_end = feed()->journal.log.offset;
+	end_session(publisher);
+	wait_ms(100);
+	sweep();
+
+	assert_int_equal(head(), 3);
+	assert_string_equal(ask("MGET b b2 k\r\nKEYS *\r\n"),
+			    "*3\r\n$-1\r\n$-1\r\n$-1\r\n*0\r\n");
+	assert_int_equal(rt_feed_next_ms(feed()), UINT64_MAX); /* no hurry */
+	begins(ask("SET k w\r\n"), "-ERR ");
+	rt_feed_tick(feed());
+	sweep();
+	assert_int_equal(rt_feed_next_ms(feed()), UINT64_MAX);
+
+	t_ok(setrlimit(RLIMIT_FSIZE, &limit));
+	rt_feed_tick(feed());
+	sweep();
+	assert_string_equal(event_text(4), "delete! b2= 0/2");
+	assert_string_equal(event_text(5), "delete! b= 1/2");
+	assert_string_equal(event_text(6), "delete! k= 0/1");
+	assert_int_equal(head(), 6);
+}
+
 static void terms_count_as_state(void **state)
 {
 	char line[64];
@@ -415,6 +458,7 @@ int main(void)
 		TL(terms_outlive_the_daemon_by_the_log),
 		TL(a_clean_stop_ends_what_is_bound),
 		TR(a_clean_stop_ends_what_is_bound),
+		TL(what_the_log_does_not_take_is_over_all_the_same),
 		TR(without_a_log_terms_end_with_the_daemon),
 		TR(terms_count_as_state),
 	};
