@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 
 #include "daemon/log.h"
+#include "daemon/rebuild.h"
 
 #define NS_PER_MS UINT64_C(1000000)
 #define UNDO_KEEP 4096u /* room for undoing that stays between transactions */
@@ -33,63 +34,6 @@ struct rt_holder *rt_feed_holder(struct rt_feed *feed)
 	if (holder)
 		holder->feed = feed;
 	return holder;
-}
-
-/* Connections of the past are gone: what was bound to any of them is over. */
-static int replay_terms(struct rt_feed *feed, struct rt_entry *entry,
-			const struct rt_item *item)
-{
-	struct rt_log_terms terms = rt_item_terms(item);
-	bool bound = terms.flags & RT_TERMS_BOUND;
-	int r;
-
-	if (!terms.deadline_ms && !bound)
-		return 0;
-	if (bound && !feed->ended) {
-		struct rt_holder *holder = rt_feed_holder(feed);
-
-		if (!holder)
-			return -ENOMEM;
-		rt_feed_end(feed, holder);
-	}
-	r = rt_lives_add(&feed->lives, entry, terms.deadline_ms,
-			 bound ? feed->ended : NULL);
-	if (!r)
-		rt_lives_wake(&feed->lives, entry);
-	return r;
-}
-
-/* One event of the past, applied to the table. */
-static int replay(void *arg, const struct rt_item *item)
-{
-	struct rt_feed *feed = arg;
-	uint64_t hash = rt_table_hash(&feed->table, item->key, item->key_len);
-	struct rt_entry *entry;
-
-	if (!feed->rebuilt_from)
-		feed->rebuilt_from = item->seq;
-	switch (item->op) {
-	case RT_OP_PUT:
-		entry = rt_entry_new(hash, item->key, item->key_len, item->value,
-				     item->value_len);
-		if (!entry)
-			return -ENOMEM;
-		entry->seq = item->seq;
-		free_entry(feed, rt_table_insert(&feed->table, entry));
-		if (RT_UNLIKELY(item->ext_len))
-			return replay_terms(feed, entry, item);
-		break;
-	case RT_OP_DELETE:
-		entry = rt_table_find(&feed->table, hash, item->key, item->key_len);
-		if (entry) {
-			rt_table_remove(&feed->table, entry);
-			free_entry(feed, entry);
-		}
-		break;
-	default:
-		break;
-	}
-	return 0;
 }
 
 /* The folder of the log, by durability; empty: none. */
@@ -134,6 +78,7 @@ static void see_owner(struct rt_feed *feed)
 int rt_feed_open(struct rt_feed *feed, const struct rt_config *config,
 		 const struct rt_feed_config *feed_config)
 {
+	struct rt_rebuild rebuild = { .feed = feed };
 	struct rt_fault fault = { "out of memory" };
 	char path[PATH_MAX];
 	int r;
@@ -146,7 +91,9 @@ int rt_feed_open(struct rt_feed *feed, const struct rt_config *config,
 		r = log_path(config, feed_config, path);
 	if (!r)
 		r = rt_journal_open(&feed->journal, config->dir, path[0] ? path : NULL,
-				    feed_config, replay, feed, &fault);
+				    feed_config, rt_rebuild_event, &rebuild, &fault);
+	if (!r)
+		r = rt_rebuild_end(&rebuild);
 	if (r < 0) {
 		(void)snprintf(feed->reason, sizeof(feed->reason), "%s", fault.text);
 		return r;

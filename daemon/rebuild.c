@@ -1,0 +1,128 @@
+/* SPDX-License-Identifier: MIT */
+#include "daemon/rebuild.h"
+
+#include <errno.h>
+
+static void forget(struct rt_feed *feed, struct rt_entry *entry)
+{
+	if (!entry)
+		return;
+	rt_lives_drop(&feed->lives, entry);
+	free(entry);
+}
+
+/* Connections of the past are gone: what was bound to any of them is over. */
+static int apply_terms(struct rt_feed *feed, struct rt_entry *entry,
+		       const struct rt_item *item)
+{
+	struct rt_log_terms terms = rt_item_terms(item);
+	bool bound = terms.flags & RT_TERMS_BOUND;
+	int r;
+
+	if (!terms.deadline_ms && !bound)
+		return 0;
+	if (bound && !feed->ended) {
+		struct rt_holder *holder = rt_feed_holder(feed);
+
+		if (!holder)
+			return -ENOMEM;
+		rt_feed_end(feed, holder);
+	}
+	r = rt_lives_add(&feed->lives, entry, terms.deadline_ms,
+			 bound ? feed->ended : NULL);
+	if (!r)
+		rt_lives_wake(&feed->lives, entry);
+	return r;
+}
+
+static int apply_put(struct rt_feed *feed, uint64_t hash, const struct rt_item *item)
+{
+	struct rt_entry *entry =
+		rt_table_find(&feed->table, hash, item->key, item->key_len);
+
+	if (entry && !entry->life && rt_entry_takes(entry, item->value_len)) {
+		rt_table_set(&feed->table, entry, item->value, item->value_len);
+	} else {
+		entry = rt_entry_new(hash, item->key, item->key_len, item->value,
+				     item->value_len);
+		if (!entry)
+			return -ENOMEM;
+		forget(feed, rt_table_insert(&feed->table, entry));
+	}
+	entry->seq = item->seq;
+	return RT_UNLIKELY(item->ext_len) ? apply_terms(feed, entry, item) : 0;
+}
+
+static int apply(struct rt_feed *feed, uint64_t hash, const struct rt_item *item)
+{
+	struct rt_entry *entry;
+
+	if (item->op == RT_OP_PUT)
+		return apply_put(feed, hash, item);
+	if (item->op != RT_OP_DELETE)
+		return 0;
+	entry = rt_table_find(&feed->table, hash, item->key, item->key_len);
+	if (entry) {
+		rt_table_remove(&feed->table, entry);
+		forget(feed, entry);
+	}
+	return 0;
+}
+
+static int apply_oldest(struct rt_rebuild *rebuild)
+{
+	size_t i = rebuild->n_out++ % RT_REBUILD_AHEAD;
+
+	return apply(rebuild->feed, rebuild->queue[i].hash, &rebuild->queue[i].item);
+}
+
+int rt_rebuild_end(struct rt_rebuild *rebuild)
+{
+	int r = 0;
+
+	while (!r && rebuild->n_out < rebuild->n_in)
+		r = apply_oldest(rebuild);
+	return r;
+}
+
+static void enqueue(struct rt_rebuild *rebuild, uint64_t hash,
+		    const struct rt_item *item)
+{
+	struct rt_table *table = &rebuild->feed->table;
+	size_t i = rebuild->n_in++;
+	uint8_t *bytes = rebuild->queue[i % RT_REBUILD_AHEAD].bytes;
+
+	rebuild->queue[i % RT_REBUILD_AHEAD].hash = hash;
+	rebuild->queue[i % RT_REBUILD_AHEAD].item = *item;
+	rebuild->queue[i % RT_REBUILD_AHEAD].item.key = bytes;
+	rebuild->queue[i % RT_REBUILD_AHEAD].item.value = bytes + item->key_len;
+	memcpy(bytes, item->key, item->key_len);
+	if (item->value_len)
+		memcpy(bytes + item->key_len, item->value, item->value_len);
+	rt_table_expect_bucket(table, hash);
+	/* The bucket of one that waits half as long has come meanwhile. */
+	if (i >= RT_REBUILD_AHEAD / 2) {
+		i -= RT_REBUILD_AHEAD / 2;
+		rt_table_expect_entry(table, rebuild->queue[i % RT_REBUILD_AHEAD].hash);
+	}
+}
+
+int rt_rebuild_event(void *arg, const struct rt_item *item)
+{
+	struct rt_rebuild *rebuild = arg;
+	struct rt_feed *feed = rebuild->feed;
+	uint64_t hash = rt_table_hash(&feed->table, item->key, item->key_len);
+	int r = 0;
+
+	if (!feed->rebuilt_from)
+		feed->rebuilt_from = item->seq;
+	if (RT_UNLIKELY(item->ext_len ||
+			item->key_len + (uint64_t)item->value_len > RT_REBUILD_SMALL)) {
+		r = rt_rebuild_end(rebuild);
+		return r < 0 ? r : apply(feed, hash, item);
+	}
+	if (rebuild->n_in - rebuild->n_out == RT_REBUILD_AHEAD)
+		r = apply_oldest(rebuild);
+	enqueue(rebuild, hash, item);
+	return r;
+}

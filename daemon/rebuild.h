@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * rebuild.h - the keys of a feed from the events of its past
+ *
+ * Most of what it costs is waiting for memory, since each event changes an entry that
+ * is somewhere else.  So events queue up here, and the memory that an event will need
+ * is asked for while those before it are applied.
+ */
+#ifndef RINGTAIL_DAEMON_REBUILD_H
+#define RINGTAIL_DAEMON_REBUILD_H
+
+#include "daemon/feed.h"
+
+#define RT_REBUILD_AHEAD 32u  /* events that wait */
+#define RT_REBUILD_SMALL 232u /* key and value of one that may wait */
+
+struct rt_rebuild {
+	struct rt_feed *feed;
+	size_t n_in, n_out; /* ever */
+	struct {
+		struct rt_item item;
+		uint64_t hash;
+		uint8_t bytes[RT_REBUILD_SMALL];
+	} queue[RT_REBUILD_AHEAD];
+};
+
+/* One event, oldest first; @rebuild is a struct rt_rebuild.  0 or -ENOMEM. */
+int rt_rebuild_event(void *rebuild, const struct rt_item *item);
+
+/* Those that still wait. */
+int rt_rebuild_end(struct rt_rebuild *rebuild);
+
+#endif
