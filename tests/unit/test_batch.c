@@ -86,6 +86,41 @@ static void every_length_of_key_and_value(void **state)
 	assert_int_equal(rt_batch_next(&cursor, &item), 0);
 }
 
+static void terms_come_with_their_event_only(void **state)
+{
+	const struct rt_log_terms terms = { .deadline_ms = 1234567890123,
+					    .flags = RT_TERMS_BOUND };
+	struct rt_batch *batch = *state;
+	struct rt_batch_cursor cursor;
+	struct rt_item item;
+
+	t_ok(rt_batch_begin(batch));
+	for (size_t i = 1; i < 20; i++) {
+		t_ok(rt_batch_add_terms(batch, RT_OP_PUT, 0, "key", 3,
+					"0123456789012345678", i, &terms));
+		t_ok(rt_batch_add(batch, RT_OP_PUT, 0, "k", 1, "v", 1));
+	}
+	rt_batch_end(batch, 5);
+	rt_batch_seal(batch, SALT, 0);
+
+	rt_batch_open(batch->data, &cursor);
+	for (size_t i = 1; i < 20; i++) {
+		struct rt_log_terms got;
+
+		assert_int_equal(rt_batch_next(&cursor, &item), 1);
+		got = rt_item_terms(&item);
+		assert_int_equal(item.value_len, i);
+		assert_memory_equal(item.value, "0123456789012345678", i);
+		assert_memory_equal(&got, &terms, sizeof(terms));
+		assert_int_equal(rt_batch_next(&cursor, &item), 1);
+		got = rt_item_terms(&item);
+		assert_int_equal(item.ext_len, 0);
+		assert_int_equal(got.deadline_ms, 0);
+		assert_int_equal(got.flags, 0);
+	}
+	assert_int_equal(rt_batch_next(&cursor, &item), 0);
+}
+
 static void an_aborted_transaction_was_never_there(void **state)
 {
 	struct rt_batch *batch = *state;
@@ -241,6 +276,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TB(what_goes_in_comes_out),
 		TB(every_length_of_key_and_value),
+		TB(terms_come_with_their_event_only),
 		TB(an_aborted_transaction_was_never_there),
 		TB(memory_is_kept_and_nothing_of_its_content),
 		TB(another_seq_or_salt_is_another_batch),
