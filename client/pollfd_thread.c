@@ -195,7 +195,12 @@ static void after_fork_in_child(void)
 {
 	generation++;
 	after_fork();
-	helpers = NULL;
+	while (helpers) {
+		struct helper *helper = helpers;
+
+		helpers = helper->next;
+		free(helper); /* its thread is the parent's */
+	}
 }
 
 static void mind_forks(void)

@@ -401,6 +401,8 @@ static void a_sleeper_is_left_asleep_by_other_topics(void **state)
 	t_ok(rt_writer_one(rig->w, RT_OP_PUT, 0, "mine/x", 6, "", 0));
 	t_is(rig_sleep_end(&s), RINGTAIL_EVENT);
 	assert_int_equal(s.event.seq, 11);
+	if (r->sleeper.no_waitv)
+		return; /* then sleeps are short */
 	assert_int_equal(rig_stats(r).sleeps, 1);
 	assert_int_equal(rig_stats(r).spurious_wakes, 0);
 }

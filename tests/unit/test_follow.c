@@ -308,6 +308,7 @@ static int follow_as_nobody(void *arg)
 	struct ringtail_options o = rig_after(0);
 	struct ringtail_event event;
 	struct ringtail *r;
+	bool told;
 
 	o.dir = rig->dir;
 	if (setgid(65534) < 0 || setuid(65534) < 0 ||
@@ -325,7 +326,9 @@ static int follow_as_nobody(void *arg)
 		if (outcome != -EACCES)
 			return 3;
 	}
-	return strstr(ringtail_error(r), rig->path) ? 0 : 4;
+	told = strstr(ringtail_error(r), rig->path) != NULL;
+	ringtail_close(r);
+	return told ? 0 : 4;
 }
 
 static void who_may_not_open_the_next_ring_is_told(void **state)

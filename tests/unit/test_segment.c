@@ -206,7 +206,7 @@ static int create_where_there_is_no_space(void *arg)
 	struct rt_segment s;
 
 	if (unshare(CLONE_NEWNS) < 0 ||
-	    mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 ||
+	    mount("none", "/", "none", MS_REC | MS_PRIVATE, NULL) < 0 ||
 	    mount("none", rig->dir, "tmpfs", 0, "size=16k") < 0)
 		return 0; /* not here */
 	rig->config.payload_size = 1 << 20;
