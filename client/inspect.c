@@ -67,6 +67,11 @@ int ringtail_get_info(struct ringtail *r, struct ringtail_info *info)
 	made.n_wake_calls = rt_load64(&hot->n_wake_calls);
 	made.n_sweeps = rt_load64(&hot->n_sweeps);
 	made.n_writers = rt_load64(&hot->n_writers);
+	made.durability = rt_load32(&hot->durability);
+	made.n_syncs = rt_load64(&hot->n_syncs);
+	made.sync_ns = rt_load64(&hot->sync_ns);
+	made.synced_at_ns = rt_load64(&hot->synced_at_ns);
+	made.synced_seq = rt_load64(&hot->synced_seq);
 	*info = made;
 	return 0;
 }

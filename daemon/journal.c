@@ -390,6 +390,31 @@ static int open_both(struct rt_journal *j, const char *dir, const char *log_path
 	return r;
 }
 
+static bool is_synced(const struct rt_journal *j)
+{
+	return j->has_log && j->log.config.mode != RT_LOG_MEMORY;
+}
+
+/* What readers are shown of the log. */
+static void show_log(const struct rt_journal *j)
+{
+	struct rt_hot *hot = j->writer->hot;
+
+	rt_store64(&hot->n_syncs, j->n_syncs);
+	rt_store64(&hot->sync_ns, j->sync_ns);
+	rt_store64(&hot->synced_at_ns, j->synced_at_ns);
+	rt_store64(&hot->synced_seq, is_synced(j) ? j->log.synced : 0);
+	rt_store32(&hot->durability, j->has_log ? j->log.config.mode : 0);
+}
+
+static void count_sync(struct rt_journal *j, uint64_t begun_ns)
+{
+	j->sync_ns = rt_now_ns(CLOCK_MONOTONIC) - begun_ns;
+	j->synced_at_ns = rt_now_ns(CLOCK_REALTIME);
+	j->n_syncs++;
+	show_log(j);
+}
+
 int rt_journal_open(struct rt_journal *j, const char *dir, const char *log_path,
 		    const struct rt_feed_config *config,
 		    int (*visit)(void *arg, const struct rt_item *item), void *arg,
@@ -417,17 +442,28 @@ int rt_journal_open(struct rt_journal *j, const char *dir, const char *log_path,
 	}
 	rt_writer_set_time(j->writer, 0);
 	rt_batch_reset(&j->batch, rt_writer_head(j->writer) + 1);
+	show_log(j);
 	return 0;
+}
+
+static void close_log(struct rt_journal *j)
+{
+	bool synced = is_synced(j) && !j->log.failed;
+	uint64_t last = j->log.next - 1;
+	struct rt_fault fault;
+
+	if (rt_log_close(&j->log, &fault) < 0)
+		rt_log(RT_LOG_ERROR, "%s", fault.text);
+	else if (synced && j->writer)
+		rt_store64(&j->writer->hot->synced_seq, last);
 }
 
 void rt_journal_close(struct rt_journal *j, bool closed)
 {
-	struct rt_fault fault;
-
 	rt_close_fd(&j->sync_fd);
 	j->sync_fd = -1;
-	if (closed && j->has_log && rt_log_close(&j->log, &fault) < 0)
-		rt_log(RT_LOG_ERROR, "%s", fault.text);
+	if (closed && j->has_log)
+		close_log(j);
 	rt_log_drop(&j->log);
 	rt_batch_fini(&j->batch);
 	if (closed)
@@ -580,15 +616,19 @@ void rt_journal_abort(struct rt_journal *j)
 
 int rt_journal_flush(struct rt_journal *j)
 {
+	uint64_t begun;
 	int r;
 
 	if (!j->has_log)
 		rt_writer_release(j->writer);
 	if (!j->has_log || rt_batch_is_empty(&j->batch))
 		return 0;
+	begun = j->log.config.mode == RT_LOG_DISK ? rt_now_ns(CLOCK_MONOTONIC) : 0;
 	r = rt_log_append(&j->log, &j->batch, &j->fault);
 	if (r < 0)
 		return r;
+	if (begun)
+		count_sync(j, begun); /* with the write, which is part of the price */
 	r = play(j, j->batch.data, j->batch.first_seq);
 	assert(!r); /* every limit was checked when it was gathered */
 	rt_batch_reset(&j->batch, rt_writer_head(j->writer) + 1);
@@ -611,8 +651,6 @@ int rt_journal_sync_end(struct rt_journal *j, int result)
 {
 	rt_close_fd(&j->sync_fd);
 	j->sync_fd = -1;
-	j->sync_ns = rt_now_ns(CLOCK_MONOTONIC) - j->sync_begun_ns;
-	j->n_syncs++;
 	if (result < 0) {
 		j->log.failed = true;
 		rt_fault_set(&j->fault, "feed '%s': cannot sync its log in %s: %s",
@@ -621,6 +659,7 @@ int rt_journal_sync_end(struct rt_journal *j, int result)
 	}
 	j->log.synced = rt_max(j->log.synced, j->sync_seq);
 	j->log.unsynced = j->log.synced + 1 < j->log.next;
+	count_sync(j, j->sync_begun_ns);
 	return 0;
 }
 

@@ -29,6 +29,7 @@ struct rt_journal {
 	uint64_t sync_seq;
 	uint64_t n_syncs;
 	uint64_t sync_ns; /* how long the newest took */
+	uint64_t synced_at_ns;
 	uint64_t sync_begun_ns;
 	uint64_t too_big_for_ring; /* seq of the newest such event; 0: none */
 	bool out_of_space;         /* said so already */

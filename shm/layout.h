@@ -150,7 +150,15 @@ struct rt_hot {
 	_Atomic uint64_t n_wake_calls; /* system calls made for that */
 	_Atomic uint64_t n_sweeps;
 	_Atomic uint64_t n_writers; /* how many writers this file has had */
-	uint8_t pad3[RT_LINE - 48];
+
+	/* About the log that the writer keeps beside it, to show only. */
+	_Atomic uint64_t n_syncs;      /* of this writer */
+	_Atomic uint64_t sync_ns;      /* how long the newest took */
+	_Atomic uint64_t synced_at_ns; /* CLOCK_REALTIME of its end; 0 none */
+	_Atomic uint64_t synced_seq;   /* up to here everything is on disk */
+	_Atomic uint32_t durability;   /* enum rt_log_mode; 0: no log */
+	uint32_t pad3_word;
+	uint8_t pad3[RT_LINE - 88];
 
 	/* Futex and robust-list word: thread id of the writer's keeper and
 	 * FUTEX_WAITERS; FUTEX_OWNER_DIED is set by the kernel when it dies. */
@@ -230,6 +238,10 @@ RT_AT(rt_hot, successor, 296);
 RT_AT(rt_hot, writer_pid, 304);
 RT_AT(rt_hot, opened_ns, 312);
 RT_AT(rt_hot, n_txns, 384);
+RT_AT(rt_hot, n_writers, 424);
+RT_AT(rt_hot, n_syncs, 432);
+RT_AT(rt_hot, synced_seq, 456);
+RT_AT(rt_hot, durability, 464);
 RT_AT(rt_hot, life, 512);
 RT_AT(rt_hot, wakes, 640);
 RT_SIZE(rt_hot, 768);

@@ -665,6 +665,7 @@ static int start(struct rt_writer *w, unsigned flags, uint64_t beat_every_ns,
 	rt_store32(&hot->writer_pid, (uint32_t)getpid());
 	rt_store64(&hot->opened_ns, rt_now_ns(CLOCK_REALTIME));
 	rt_store64(&hot->n_writers, rt_own64(&hot->n_writers) + 1);
+	rt_store32(&hot->durability, 0); /* until a log is known to be there */
 	rt_writer_beat(w);
 	r = rt_keeper_add(&keeping, &w->keeper);
 	if (r < 0)

@@ -7,6 +7,7 @@
 #include <stdarg.h>
 #include <time.h>
 
+#include "tools/history.h"
 #include "tools/out.h"
 #include "tools/print.h"
 #include "tools/tool.h"
@@ -30,7 +31,7 @@ static uint64_t age_of(uint64_t time_ns, uint64_t now_ns)
 __attribute__((format(printf, 2, 3))) static void row(const char *name,
 						      const char *format, ...)
 {
-	char text[256];
+	char text[PATH_MAX];
 	va_list list;
 
 	va_start(list, format);
@@ -91,6 +92,57 @@ static void say_events(const struct ringtail_info *info)
 	    info->n_txns == 1 ? "" : "s", rt_size_words(info->n_bytes).text);
 }
 
+static const char *durability_name(uint32_t durability)
+{
+	static const char *const names[] = { "none", "memory", "os", "disk" };
+
+	return durability < RT_N(names) ? names[durability] : "unknown";
+}
+
+static const char *durability_meaning(uint32_t durability)
+{
+	switch (durability) {
+	case RINGTAIL_DURABILITY_NONE:
+		return "no log: what leaves the ring is gone";
+	case RINGTAIL_DURABILITY_MEMORY:
+		return "a log in memory: it does not survive this boot";
+	case RINGTAIL_DURABILITY_OS:
+		return "written before it is visible, on disk within a second";
+	case RINGTAIL_DURABILITY_DISK:
+		return "on disk before it is visible";
+	default:
+		return "";
+	}
+}
+
+static void say_log(const struct ringtail_info *info, const struct rt_history *history)
+{
+	const uint64_t now = real_ns();
+
+	row("durability", "%s: %s", durability_name(info->durability),
+	    durability_meaning(info->durability));
+	if (!history->path[0])
+		return;
+	row("log", "%s", history->path);
+	if (history->error)
+		row("log holds", "not known: %s", ringtail_strerror(history->error));
+	else
+		row("log holds", "%s in %zu segment%s",
+		    rt_size_words(history->n_bytes).text, history->n_segments,
+		    history->n_segments == 1 ? "" : "s");
+	if (history->oldest)
+		row("log oldest", "seq %" PRIu64 ", %s ago (%s)", history->oldest,
+		    rt_span_words(age_of(history->oldest_time_ns, now)).text,
+		    rt_time_words(history->oldest_time_ns).text);
+	if (info->synced_at_ns)
+		row("log synced",
+		    "up to seq %" PRIu64 ", %s ago, in %s; %" PRIu64 " time%s so far",
+		    info->synced_seq,
+		    rt_span_words(age_of(info->synced_at_ns, now)).text,
+		    rt_span_words(info->sync_ns).text, info->n_syncs,
+		    info->n_syncs == 1 ? "" : "s");
+}
+
 static void say_ring(const struct ringtail_info *info)
 {
 	row("holds",
@@ -119,7 +171,8 @@ static void say_waking(const struct ringtail_info *info)
 				 : "the sleepers', once per sleep");
 }
 
-static void say(const struct ringtail_info *info, const char *marker)
+static void say(const struct ringtail_info *info, const char *marker,
+		const struct rt_history *history)
 {
 	rt_out_escaped(&out, info->name, strlen(info->name));
 	rt_out_text(&out, "\n");
@@ -127,6 +180,7 @@ static void say(const struct ringtail_info *info, const char *marker)
 	say_events(info);
 	row("marker", "%s", marker);
 	row("epoch", "%016" PRIx64, info->epoch);
+	say_log(info, history);
 	say_ring(info);
 	say_waking(info);
 }
@@ -136,7 +190,29 @@ static void member(const char *name, uint64_t value)
 	rt_out_format(&out, ",\"%s\":%" PRIu64, name, value);
 }
 
-static void say_json(const struct ringtail_info *info, const char *marker)
+static void say_log_json(const struct ringtail_info *info,
+			 const struct rt_history *history)
+{
+	rt_out_format(&out, ",\"durability\":\"%s\"",
+		      durability_name(info->durability));
+	member("synced", info->synced_seq);
+	member("synced_at_ns", info->synced_at_ns);
+	member("sync_ns", info->sync_ns);
+	member("syncs", info->n_syncs);
+	if (!history->path[0])
+		return;
+	rt_out_text(&out, ",");
+	rt_out_json_member(&out, "log", history->path, strlen(history->path));
+	if (history->error)
+		return;
+	member("log_bytes", history->n_bytes);
+	member("log_segments", history->n_segments);
+	member("log_oldest", history->oldest);
+	member("log_oldest_time_ns", history->oldest_time_ns);
+}
+
+static void say_json(const struct ringtail_info *info, const char *marker,
+		     const struct rt_history *history)
 {
 	rt_out_text(&out, "{");
 	rt_out_json_member(&out, "name", info->name, strlen(info->name));
@@ -174,6 +250,7 @@ static void say_json(const struct ringtail_info *info, const char *marker)
 	member("created_ns", info->created_ns);
 	member("format", info->format);
 	member("compat", info->compat);
+	say_log_json(info, history);
 	rt_out_text(&out, "}\n");
 }
 
@@ -191,6 +268,7 @@ static int run(struct rt_tool *tool)
 {
 	struct ringtail_options how = RINGTAIL_OPTIONS_INIT;
 	struct ringtail_info info = { .size = sizeof(info) };
+	struct rt_history history;
 	char marker[RINGTAIL_MARKER_SIZE];
 	AUTO_READER struct ringtail *reader = NULL;
 	const char *feed;
@@ -209,11 +287,12 @@ static int run(struct rt_tool *tool)
 		rt_say("cannot look at feed '%s': %s", feed, ringtail_strerror(r));
 		return RT_EXIT_FAILED;
 	}
+	rt_history_look(tool, feed, &history);
 	rt_out_init(&out, STDOUT_FILENO);
 	if (json)
-		say_json(&info, marker);
+		say_json(&info, marker, &history);
 	else
-		say(&info, marker);
+		say(&info, marker, &history);
 	r = rt_out_flush(&out);
 	if (!r || r == -EPIPE)
 		return RT_EXIT_DONE;

@@ -237,6 +237,14 @@ enum ringtail_state {
 	RINGTAIL_CLOSED = 4, /* closed by its writer; another may go on */
 };
 
+/* ringtail_info.durability: what a commit has survived when it is visible */
+enum ringtail_durability {
+	RINGTAIL_DURABILITY_NONE = 0,   /* the feed has no log */
+	RINGTAIL_DURABILITY_MEMORY = 1, /* in a log in memory: the writer's death */
+	RINGTAIL_DURABILITY_OS = 2,   /* every process's; a power cut, after a second */
+	RINGTAIL_DURABILITY_DISK = 3, /* a power cut */
+};
+
 /* What a feed is and holds, at one moment.  Sizes in bytes. */
 struct ringtail_info {
 	size_t size; /* set to sizeof(struct ringtail_info) before the call */
@@ -276,6 +284,12 @@ struct ringtail_info {
 	uint64_t n_writers; /* writers that this ring file has had */
 	uint32_t format;
 	uint32_t compat;
+	uint32_t durability; /* enum ringtail_durability */
+	uint32_t reserved;
+	uint64_t n_syncs;      /* of the log, by this writer */
+	uint64_t sync_ns;      /* how long the newest took */
+	uint64_t synced_at_ns; /* when it was over; 0: there was none */
+	uint64_t synced_seq;   /* everything up to here is on disk */
 };
 
 /* Counters of one reader.  delivered + filtered + lost == position - start. */

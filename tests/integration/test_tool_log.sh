@@ -59,6 +59,26 @@ mentions "has no log"
 ends 1 tool verify "$work/nowhere"
 mentions "No such file"
 
+echo "# what info says"
+info=$(tool info main --json)
+[[ $info == *'"durability":"os"'*"\"log\":\"$log\""* ]] || fail "$info"
+same 1 "$(number log_oldest "$info")" "info: log_oldest"
+same "$(verified segments)" "$(number log_segments "$info")" "info: log_segments"
+[ "$(number log_bytes "$info")" -ge "$(verified bytes)" ] || fail "info: log_bytes: $info"
+[ "$(number log_oldest_time_ns "$info")" = "$(number oldest_time_ns "$info")" ] ||
+	fail "info: log_oldest_time_ns: $info"
+synced() { [ "$(number synced "$(tool info main --json)")" = 3000 ]; }
+within_patience synced || fail "never synced: $(tool info main)"
+info=$(tool info main --json)
+[ "$(number syncs "$info")" -ge 1 ] && [ "$(number sync_ns "$info")" -ge 1 ] ||
+	fail "info: syncs: $info"
+[ "$(number synced_at_ns "$info")" -ge "$(number head_time_ns "$info")" ] ||
+	fail "info: synced_at_ns: $info"
+[[ $(tool info main) == *"durability    os: "*"$log"*"log synced    up to seq 3000"* ]] ||
+	fail "$(tool info main)"
+[[ $(tool info bare) == *"durability    none: "* && $(tool info bare) != *"log holds"* ]] ||
+	fail "$(tool info bare)"
+
 echo "# segments, printed, are what a reader gets"
 segments() { ls "$log"/*.log; }
 for file in $(segments); do tool dump "$file"; done >"$work/dumped"
