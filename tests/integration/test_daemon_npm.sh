@@ -56,8 +56,10 @@ for (const RESP of [2, 3]) {
 	await assert.rejects(client.multi().set('a', '4').set('', 'x').exec(), /a key of feed/);
 	assert.equal(await client.get('a'), '3');
 	await assert.rejects(client.sendCommand(['NOSUCH']), /unknown command 'NOSUCH'/);
-	await assert.rejects(client.set('a', 'x', { expiration: { type: 'EX', value: 9 } }),
-		/not supported yet/);
+	assert.equal(await client.set('a', 'x', { expiration: { type: 'EX', value: 900 } }), 'OK');
+	assert.ok(await client.ttl('a') > 800);
+	assert.equal(await client.persist('a'), 1);
+	assert.equal(await client.ttl('a'), -1);
 
 	const many = await Promise.all(Array.from({ length: 2000 }, (_, i) =>
 		client.set('many:' + i % 100, String(i))));
