@@ -322,17 +322,17 @@ static void b7_inside_a_transaction_the_marker_is_of_the_one_before(void **state
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		T_BOTH(b1_now_answers_at_once_and_brings_only_what_follows),
-		T_BOTH(b2_after_a_seq_never_brings_that_seq),
-		T_BOTH(b2_after_the_last_seq_waits_for_the_next_commit),
-		T_BOTH(b3_a_seq_above_the_newest_is_future_at_once),
-		T_BOTH(b3_a_start_in_the_future_can_be_waited_for),
-		T_BOTH(b4_a_marker_that_is_none_is_malformed),
-		T_BOTH(b5_a_marker_of_another_epoch_is_another_epoch),
+		T_EACH(b1_now_answers_at_once_and_brings_only_what_follows),
+		T_EACH(b2_after_a_seq_never_brings_that_seq),
+		T_EACH(b2_after_the_last_seq_waits_for_the_next_commit),
+		T_EACH(b3_a_seq_above_the_newest_is_future_at_once),
+		T_EACH(b3_a_start_in_the_future_can_be_waited_for),
+		T_EACH(b4_a_marker_that_is_none_is_malformed),
+		T_EACH(b5_a_marker_of_another_epoch_is_another_epoch),
 		T_EMBEDDED(b5_a_new_history_is_another_epoch),
-		T_BOTH(b6_two_readers_from_one_marker_see_the_same),
-		T_BOTH(b7_the_marker_of_an_event_is_that_of_the_publisher),
-		T_BOTH(b7_inside_a_transaction_the_marker_is_of_the_one_before),
+		T_EACH(b6_two_readers_from_one_marker_see_the_same),
+		T_EACH(b7_the_marker_of_an_event_is_that_of_the_publisher),
+		T_EACH(b7_inside_a_transaction_the_marker_is_of_the_one_before),
 	};
 
 	return cmocka_run_group_tests_name("conformance B", tests, NULL, NULL);

@@ -4,7 +4,8 @@
  *
  * The same test body runs with three publishers: an embedded writer in this process,
  * one in a process of its own (which can be killed and stopped), and a ringtaild that
- * is spoken to over its socket.  Readers are opened in this process.
+ * is spoken to over its socket, without a log and with one.  Readers are opened in this
+ * process.
  *
  * Everything here fails the test by itself where it says so; not to be used in
  * threads and children, but for what is marked.
@@ -49,7 +50,8 @@ struct t_publisher {
 	void (*kill)(struct t_feed *feed);  /* -9; NULL if it cannot be killed */
 };
 
-extern const struct t_publisher t_embedded, t_child, t_daemon_publisher;
+extern const struct t_publisher t_embedded, t_child, t_daemon_publisher,
+	t_logging_publisher;
 
 struct t_feed {
 	const struct t_publisher *by;
@@ -62,7 +64,7 @@ struct t_feed {
 #ifdef T_HAVE_DAEMON
 	struct t_daemon daemon;
 	redisContext *redis;
-	char spec[160];
+	char spec[200];
 #endif
 };
 
@@ -79,7 +81,11 @@ struct t_feed {
 #define T_KILLABLE(test) \
 	T_BY(test, t_child, " (embedded)"), T_BY(test, t_daemon_publisher, " (daemon)")
 #define T_DAEMON(test) T_BY(test, t_daemon_publisher, " (daemon)")
+#define T_LOG(test)    T_BY(test, t_logging_publisher, " (log)")
+/* As T_BOTH, and with a log: for what does not say when history is gone. */
+#define T_EACH(test) T_BOTH(test), T_LOG(test)
 #else
+#define T_EACH(test)     T_BOTH(test)
 #define T_BOTH(test)     T_BY(test, t_embedded, " (embedded)")
 #define T_KILLABLE(test) T_BY(test, t_child, " (embedded)")
 #endif

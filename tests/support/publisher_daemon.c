@@ -9,6 +9,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* The least there is: segments of a log come and go in a test. */
+#define SEGMENT_SIZE 65536u
+
 /* A refusal for its size says which limit was passed. */
 static int result_of(redisContext *redis, redisReply *reply)
 {
@@ -32,15 +35,16 @@ static int command(struct t_feed *feed, const char *text)
 	return result_of(feed->redis, redisCommand(feed->redis, text));
 }
 
-static void daemon_start(struct t_feed *feed)
+static void start_with(struct t_feed *feed, const char *durability)
 {
 	const struct t_ring *ring = &feed->ring;
 	int n = snprintf(feed->spec, sizeof(feed->spec),
 			 "%s,slots=%u,payload=%u,max_key=%u,max_value=%u,wake=%s,"
-			 "durability=none",
+			 "segment=%u,durability=%s",
 			 T_FEED, ring->n_slots, ring->payload_size, ring->max_key,
 			 ring->max_value,
-			 ring->wake_mode == RINGTAIL_WAKE_ALWAYS ? "always" : "bell");
+			 ring->wake_mode == RINGTAIL_WAKE_ALWAYS ? "always" : "bell",
+			 SEGMENT_SIZE, durability);
 
 	assert_true(n > 0 && (size_t)n < sizeof(feed->spec));
 	if (!feed->daemon.dir) {
@@ -53,6 +57,16 @@ static void daemon_start(struct t_feed *feed)
 	}
 	t_daemon_restart(&feed->daemon);
 	feed->redis = t_daemon_connect(&feed->daemon);
+}
+
+static void daemon_start(struct t_feed *feed)
+{
+	start_with(feed, "none");
+}
+
+static void logging_start(struct t_feed *feed)
+{
+	start_with(feed, "memory");
 }
 
 static int daemon_begin(struct t_feed *feed)
@@ -120,6 +134,19 @@ static void daemon_kill(struct t_feed *feed)
 const struct t_publisher t_daemon_publisher = {
 	.name = "daemon",
 	.start = daemon_start,
+	.begin = daemon_begin,
+	.add = daemon_add,
+	.commit = daemon_commit,
+	.abort = daemon_abort,
+	.seq = daemon_seq,
+	.marker = daemon_marker,
+	.close = daemon_close,
+	.kill = daemon_kill,
+};
+
+const struct t_publisher t_logging_publisher = {
+	.name = "daemon with a log",
+	.start = logging_start,
 	.begin = daemon_begin,
 	.add = daemon_add,
 	.commit = daemon_commit,

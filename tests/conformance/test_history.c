@@ -1,0 +1,289 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The cases of lapping and of filters where ringtaild keeps a log: history reaches
+ * beyond the ring, and a reader may be as slow as it likes.
+ */
+#include "tests/support/feed.h"
+
+#include <inttypes.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "tests/support/daemon.h"
+
+static const struct t_ring smallest = { .n_slots = 64, .payload_size = 4096 };
+
+/* Puts of t_value() up to seq @last, many on their way at once. */
+static void put_values(struct t_feed *feed, uint64_t from, uint64_t last)
+{
+	for (uint64_t seq = from; seq <= last; seq++) {
+		uint8_t value[T_VALUE_MAX];
+		size_t len = t_value(seq, value);
+
+		(void)redisAppendCommand(feed->redis, "SET key %b", value, len);
+	}
+	for (uint64_t seq = from; seq <= last; seq++) {
+		redisReply *reply = NULL;
+
+		assert_int_equal(redisGetReply(feed->redis, (void **)&reply), REDIS_OK);
+		assert_int_equal(reply->type, REDIS_REPLY_STATUS);
+		freeReplyObject(reply);
+	}
+}
+
+/* Drops what it can below @seq; the oldest that stays. */
+static uint64_t trim(struct t_feed *feed, uint64_t seq)
+{
+	redisReply *reply = redisCommand(feed->redis, "RINGTAIL.TRIM %llu",
+					 (unsigned long long)seq);
+	uint64_t oldest;
+
+	assert_non_null(reply);
+	if (reply->type != REDIS_REPLY_ARRAY || reply->elements != 2)
+		fail_msg("RINGTAIL.TRIM: %s", reply->str ? reply->str : "?");
+	oldest = (uint64_t)reply->element[1]->integer;
+	freeReplyObject(reply);
+	return oldest;
+}
+
+static void reads_on(struct ringtail *reader, uint64_t last)
+{
+	while (ringtail_position(reader) < last) {
+		uint64_t seq = ringtail_position(reader) + 1;
+		struct ringtail_event event;
+
+		t_is(ringtail_next(reader, &event, T_AGES_NS), RINGTAIL_EVENT);
+		assert_int_equal(event.seq, seq);
+		assert_true(t_is_value(event.value, event.value_len, seq));
+	}
+	t_drained(reader, "");
+}
+
+static void c1_history_begins_where_it_was_cut(void **state)
+{
+	const uint64_t last = 5000;
+	struct t_feed *feed = *state;
+	struct ringtail *reader = NULL;
+	char number[32];
+	uint64_t oldest;
+
+	t_feed_start(feed, smallest);
+	put_values(feed, 1, last);
+	reader = t_open(feed, t_after(0));
+	reads_on(reader, last);
+	t_close(reader);
+
+	oldest = trim(feed, 3000);
+	assert_in_range(oldest, 2, 3001);
+	assert_int_equal(trim(feed, 3000), oldest);
+	assert_int_equal(trim(feed, 1), oldest);
+	(void)snprintf(number, sizeof(number), "%" PRIu64, oldest);
+
+	reader = t_open(feed, t_after(oldest - 1));
+	reads_on(reader, last);
+	t_close(reader);
+	reader = t_open(feed, t_after(oldest));
+	reads_on(reader, last);
+	t_close(reader);
+	reader = t_open(feed, t_from(RINGTAIL_START_OLDEST));
+	assert_int_equal(ringtail_position(reader), oldest - 1);
+	reads_on(reader, last);
+	t_close(reader);
+	t_is(t_try_open(feed, t_after(oldest - 2), &reader), RINGTAIL_E_COMPACTED);
+	assert_non_null(strstr(ringtail_error(NULL), number));
+	t_is(t_try_open(feed, t_after(0), &reader), RINGTAIL_E_COMPACTED);
+	assert_non_null(strstr(ringtail_error(NULL), number));
+}
+
+static void c1_what_is_not_there_yet_is_not_cut(void **state)
+{
+	struct t_feed *feed = *state;
+	struct ringtail *reader;
+	redisReply *reply;
+
+	t_feed_start(feed, smallest);
+	put_values(feed, 1, 100);
+	reply = redisCommand(feed->redis, "RINGTAIL.TRIM 101");
+	assert_int_equal(reply->type, REDIS_REPLY_ERROR);
+	freeReplyObject(reply);
+	reader = t_open(feed, t_after(0));
+	reads_on(reader, 100);
+	t_close(reader);
+}
+
+static void c4_a_slow_reader_misses_nothing(void **state)
+{
+	struct t_feed *feed = *state;
+	struct t_random random = { 0xc41 };
+	struct ringtail *reader;
+	uint64_t seq = 0;
+
+	t_feed_start(feed, smallest);
+	reader = t_open(feed, t_after(0)); /* which stops at a gap */
+	t_drained(reader, "caught-up");
+	while (seq < 30000) {
+		uint64_t burst = 1 + t_random_below(&random, 300);
+		uint64_t n = t_random_below(&random, 300);
+
+		put_values(feed, seq + 1, seq + burst);
+		seq += burst;
+		n = ringtail_position(reader) + n;
+		while (ringtail_position(reader) < (n < seq ? n : seq)) {
+			uint64_t next = ringtail_position(reader) + 1;
+			struct ringtail_event event;
+
+			t_is(ringtail_next(reader, &event, 0), RINGTAIL_EVENT);
+			assert_int_equal(event.seq, next);
+			assert_true(t_is_value(event.value, event.value_len, next));
+		}
+		assert_true(t_accounts_add_up(reader));
+	}
+	reads_on(reader, seq);
+	assert_int_equal(t_stats(reader).gaps, 0);
+	t_close(reader);
+}
+
+struct slow_reader {
+	const struct t_feed *feed;
+	const _Atomic uint64_t *last; /* 0: not known yet */
+	unsigned pause_us;            /* at times */
+	uint64_t seen;
+	int wrong; /* an outcome that must not be; 0: none */
+	pthread_t thread;
+};
+
+static int read_slowly(struct slow_reader *slow, struct ringtail *reader)
+{
+	struct ringtail_event event;
+
+	for (;;) {
+		uint64_t last = *slow->last;
+		int outcome;
+
+		if (last && slow->seen == last)
+			return t_accounts_add_up(reader) ? 0 : 100;
+		outcome = ringtail_next(reader, &event, 10 * T_MS);
+		if (outcome == RINGTAIL_NOTHING || outcome == RINGTAIL_CAUGHT_UP)
+			continue;
+		if (outcome != RINGTAIL_EVENT)
+			return outcome;
+		if (event.seq != ++slow->seen ||
+		    !t_is_value(event.value, event.value_len, event.seq))
+			return 101;
+		if (slow->pause_us && event.seq % 500 == 0)
+			usleep(slow->pause_us);
+	}
+}
+
+static void *slow_thread(void *arg)
+{
+	struct slow_reader *slow = arg;
+	struct ringtail *reader;
+
+	slow->wrong = t_try_open(slow->feed, t_after(0), &reader);
+	if (!slow->wrong) {
+		slow->wrong = read_slowly(slow, reader);
+		ringtail_close(reader);
+	}
+	return NULL;
+}
+
+static void c7_slow_readers_have_no_gap_at_all(void **state)
+{
+	static struct slow_reader readers[4];
+	static _Atomic uint64_t last;
+	struct t_feed *feed = *state;
+	uint64_t end, seq = 0;
+
+	last = 0;
+	t_feed_start(feed, (struct t_ring){ .n_slots = 128, .payload_size = 8192 });
+	for (unsigned i = 0; i < T_N(readers); i++) {
+		readers[i] = (struct slow_reader){ .feed = feed,
+						   .last = &last,
+						   .pause_us = i * i * 500 };
+		assert_int_equal(pthread_create(&readers[i].thread, NULL, slow_thread,
+						&readers[i]),
+				 0);
+	}
+	end = t_now_ns() + 2000 * (uint64_t)T_MS;
+	while (t_now_ns() < end && seq < 400000) {
+		put_values(feed, seq + 1, seq + 200);
+		seq += 200;
+	}
+	last = seq;
+	for (unsigned i = 0; i < T_N(readers); i++) {
+		assert_int_equal(pthread_join(readers[i].thread, NULL), 0);
+		assert_int_equal(readers[i].wrong, 0);
+		assert_int_equal(readers[i].seen, seq);
+	}
+	printf("# C7: %" PRIu64 " events, no gap\n", seq);
+}
+
+static void e4_a_marker_moved_past_what_is_cut_still_works(void **state)
+{
+	const struct ringtail_filter wanted = { .kind = RINGTAIL_FILTER_KEY,
+						.a = "wanted",
+						.a_len = 6 };
+	struct ringtail_options options = t_after(0);
+	struct t_feed *feed = *state;
+	char marker[RINGTAIL_MARKER_SIZE];
+	struct ringtail_event event;
+	struct ringtail *reader;
+
+	t_feed_start(feed, smallest);
+	options.filters = &wanted;
+	options.n_filters = 1;
+	reader = t_open(feed, options);
+	put_values(feed, 1, 1000);
+	t_is(ringtail_next(reader, &event, 0), RINGTAIL_CAUGHT_UP);
+	assert_int_equal(ringtail_position(reader), 1000);
+	assert_int_equal(t_stats(reader).filtered, 1000);
+	t_ok(ringtail_marker(reader, marker));
+	t_close(reader);
+
+	assert_true(trim(feed, 990) > 1);
+	t_put(feed, "wanted", "v");
+	reader = t_open(feed, t_after_marker(marker));
+	t_drained(reader, "1001:wanted=v;");
+	t_close(reader);
+	t_is(t_try_open(feed, t_after(0), &reader), RINGTAIL_E_COMPACTED);
+}
+
+static void h1_all_of_history_is_there_after_a_crash(void **state)
+{
+	struct t_feed *feed = *state;
+	struct ringtail *attached, *late;
+
+	t_feed_start(feed, smallest);
+	attached = t_open(feed, t_after(0));
+	t_drained(attached, "caught-up");
+	for (uint64_t n = 0; n < 5; n++) {
+		put_values(feed, 1 + 1000 * n, 1000 + 1000 * n);
+		t_feed_kill(feed);
+		late = t_open(feed, t_after(0)); /* with no writer there */
+		reads_on(late, 1000 + 1000 * n);
+		t_feed_start(feed, smallest);
+		assert_int_equal(t_feed_seq(feed), 1000 + 1000 * n);
+		t_close(late);
+	}
+	reads_on(attached, 5000);
+	assert_int_equal(t_stats(attached).gaps, 0);
+	t_close(attached);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		T_LOG(c1_history_begins_where_it_was_cut),
+		T_LOG(c1_what_is_not_there_yet_is_not_cut),
+		T_LOG(c4_a_slow_reader_misses_nothing),
+		T_LOG(c7_slow_readers_have_no_gap_at_all),
+		T_LOG(e4_a_marker_moved_past_what_is_cut_still_works),
+		T_LOG(h1_all_of_history_is_there_after_a_crash),
+	};
+
+	return cmocka_run_group_tests_name("conformance, history", tests, NULL, NULL);
+}
