@@ -17,7 +17,7 @@ BUILD="gcc:gcc libc6-dev meson:meson ninja:ninja-build pkg-config:pkg-config
 	liburing-dev libxxhash-dev libinih-dev libhiredis-dev libjansson-dev
 	libsystemd-dev scdoc:scdoc"
 TRY="redis-cli:redis-tools"
-TEST="libcmocka-dev g++:g++ redis-cli:redis-tools redis-server:redis-server strace:strace
+TEST="libcmocka-dev libsqlite3-dev g++:g++ redis-cli:redis-tools redis-server:redis-server strace:strace
 	spin:spin git:git node:nodejs npm:npm"
 CHECK="clang:clang clang-tidy:clang-tidy clang-format:clang-format libclang-rt-dev
 	llvm-symbolizer:llvm valgrind:valgrind shellcheck:shellcheck codespell:codespell
