@@ -111,18 +111,18 @@ int rt_batch_add(struct rt_batch *batch, uint8_t op, uint8_t flags, const void *
 
 void rt_batch_end(struct rt_batch *batch, uint64_t time_ns)
 {
-	struct rt_log_txn txn = {
-		.time_ns = time_ns,
-		.n_events = batch->txn_events,
-		.size = batch->len - batch->txn_at,
-	};
+	struct rt_log_txn *txn = (void *)(batch->data + batch->txn_at);
 
 	assert(batch->txn_at);
 	if (!batch->txn_events) {
 		rt_batch_abort(batch);
 		return;
 	}
-	memcpy(batch->data + batch->txn_at, &txn, sizeof(txn));
+	/* In place: a copy from the stack would wait for all stores before it. */
+	txn->time_ns = time_ns;
+	txn->n_events = batch->txn_events;
+	txn->reserved = 0;
+	txn->size = batch->len - batch->txn_at;
 	batch->n_txns++;
 	batch->n_events += batch->txn_events;
 	batch->last_ns = time_ns;
