@@ -121,6 +121,9 @@ oldest=$(verified oldest)
 daemon_kill
 daemon_restart
 same "$oldest" "$(verified oldest)" "oldest after a restart"
+ends 1 tool get main key1
+mentions "no key 'key1'"
+same "value 6000" "$(tool get main key6000)" "a key whose last change is held"
 tool put main another one
 same 6001 "$(verified newest)" "newest after a restart"
 
