@@ -191,6 +191,7 @@ static int publish(void *arg)
 	redisContext *c = NULL;
 	int result = 1;
 
+	(void)signal(SIGPIPE, SIG_IGN);
 	while (!atomic_load(&s->stop_publishing) && result >= 0) {
 		if (!c)
 			c = connect_to(feed);
@@ -456,12 +457,16 @@ static void misfortune(unsigned round, unsigned i)
 }
 
 /* A child that ended by itself has found something. */
-static bool has_ended(int pid)
+static bool has_ended(const struct feed *feed, const char *who, int pid)
 {
 	siginfo_t info = { .si_pid = 0 };
 
-	return waitid(P_PID, (id_t)pid, &info, WEXITED | WNOHANG | WNOWAIT) < 0 ||
-	       info.si_pid;
+	if (waitid(P_PID, (id_t)pid, &info, WEXITED | WNOHANG | WNOWAIT) == 0 &&
+	    !info.si_pid)
+		return false;
+	print_error("feed %s: the %s ended, %s %d\n", feed->name, who,
+		    info.si_code == CLD_EXITED ? "code" : "signal", info.si_status);
+	return true;
 }
 
 static void check_alive(void)
@@ -469,8 +474,9 @@ static void check_alive(void)
 	for (unsigned i = 0; i < 3; i++) {
 		const struct feed *feed = &s->feeds[i];
 
-		if (has_ended(feed->publisher) || has_ended(feed->follower) ||
-		    has_ended(feed->resumer))
+		if (has_ended(feed, "publisher", feed->publisher) ||
+		    has_ended(feed, "attached reader", feed->follower) ||
+		    has_ended(feed, "resuming reader", feed->resumer))
 			fail_msg("seed %" PRIu64 ", round %u", seed, s->round);
 	}
 }
