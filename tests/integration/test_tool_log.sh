@@ -70,7 +70,8 @@ same "$(verified segments)" "$(number log_segments "$info")" "info: log_segments
 synced() { [ "$(number synced "$(tool info main --json)")" = 3000 ]; }
 within_patience synced || fail "never synced: $(tool info main)"
 info=$(tool info main --json)
-[ "$(number syncs "$info")" -ge 1 ] && [ "$(number sync_ns "$info")" -ge 1 ] ||
+[ "$(number syncs "$info")" -ge 1 ] || fail "info: syncs: $info"
+[ "$(number sync_ns "$info")" -ge 1 ] ||
 	fail "info: syncs: $info"
 [ "$(number synced_at_ns "$info")" -ge "$(number head_time_ns "$info")" ] ||
 	fail "info: synced_at_ns: $info"
