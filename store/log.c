@@ -426,14 +426,14 @@ int rt_log_new_epoch(struct rt_log *log, uint64_t epoch, struct rt_fault *fault)
 	/* Epochs of which nothing is left name nothing any more. */
 	while (n && epochs[n - 1].first_seq >= log->next)
 		n--;
-	if (n == RT_EPOCHS_MAX) {
-		memmove(epochs, epochs + 1, (n - 1) * sizeof(*epochs));
-		n--;
-	}
 	if (!epochs)
 		epochs = calloc(1, sizeof(*epochs));
 	if (!epochs)
 		return -ENOMEM;
+	if (n == RT_EPOCHS_MAX) {
+		memmove(epochs, epochs + 1, (n - 1) * sizeof(*epochs));
+		n--;
+	}
 	epochs[n++] = (struct rt_epoch){ epoch, log->next };
 	r = rt_epochs_write(log->dir_fd, epochs, n);
 	if (r < 0)
