@@ -237,6 +237,34 @@ static void it_moves_to_another_ring_with_its_reader(void **state)
 	assert_int_equal(rig_stats(r).moves, 3);
 }
 
+/* Moves while it is armed, by a reader that looks before anything woke it. */
+static void it_lets_go_of_the_ring_that_its_reader_leaves(void **state)
+{
+	struct rig *rig = *state;
+	struct ringtail_event event;
+	struct rt_segment next;
+	struct ringtail *r;
+	int dir_fd;
+
+	rig_open(rig);
+	(void)rig_map(rig);
+	r = armed(rig);
+	dir_fd = open(t_path(rig->dir, RIG_FEED), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	t_ok(rt_segment_create(dir_fd, "next", &rig->config, rig->map.geo.epoch, 0,
+			       NULL, &next));
+	rt_store32(&next.hot->state, RT_STATE_LIVE);
+	assert_int_equal(renameat(dir_fd, "next", dir_fd, "ring"), 0);
+	(void)close(dir_fd);
+	rt_store32(&rig->map.hot->state, RT_STATE_RETIRED);
+
+	t_is(ringtail_next(r, &event, 0), RINGTAIL_NOTHING);
+	assert_int_equal(rig_stats(r).moves, 1);
+	(void)rt_add32(&next.hot->wakes[RT_TOPIC_ANY], 1);
+	rt_wake_word(&next.hot->wakes[RT_TOPIC_ANY]);
+	assert_true(is_readable(ringtail_fd(r), 500));
+	rt_segment_drop(&next);
+}
+
 /* What it waits for is then looked at often, whatever it was armed for before. */
 static void who_cannot_announce_itself_is_readable_soon(void **state)
 {
@@ -429,6 +457,7 @@ static int setup_thread(void **state)
 		KIND(many_readers_are_all_told), \
 		KIND(an_uninteresting_event_lets_it_be), \
 		KIND(it_moves_to_another_ring_with_its_reader), \
+		KIND(it_lets_go_of_the_ring_that_its_reader_leaves), \
 		KIND(who_cannot_announce_itself_is_readable_soon), \
 		KIND(sleeping_and_polling_take_turns), \
 		KIND(it_is_not_inherited_across_exec), KIND(a_child_may_close_it), \
