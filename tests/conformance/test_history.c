@@ -274,6 +274,131 @@ static void h1_all_of_history_is_there_after_a_crash(void **state)
 	t_close(attached);
 }
 
+/*
+ * ---- I3: damaged logs ----
+ */
+
+#define N_DAMAGED 400
+#define I3_LAST   2000
+
+struct damaged_log {
+	const struct t_feed *feed;
+	char files[16][300];
+	size_t n_files;
+	uint64_t seed;
+};
+
+static void list_log(const struct t_feed *feed, struct damaged_log *d)
+{
+	char *names, *state = NULL;
+
+	assert_int_equal(t_sh(&names, "find '%s' -type f", t_feed_file(feed, "log")),
+			 0);
+	for (char *at = strtok_r(names, "\n", &state); at && d->n_files < 16;
+	     at = strtok_r(NULL, "\n", &state))
+		(void)snprintf(d->files[d->n_files++], sizeof(d->files[0]), "%s", at);
+	free(names);
+	assert_true(d->n_files > 2);
+}
+
+/* Reads all; what comes is right, and what does not has a reason with a name. */
+static int read_damaged(const struct damaged_log *d, unsigned *refused)
+{
+	struct ringtail *reader;
+	struct ringtail_event event;
+	int outcome = t_try_open(d->feed, t_after(0), &reader);
+	uint64_t seq = 0;
+
+	*refused += outcome != 0;
+	if (outcome)
+		return strlen(ringtail_error(NULL)) > 10 ? 0 : 1;
+	while ((outcome = ringtail_next(reader, &event, 0)) == RINGTAIL_EVENT)
+		if (event.seq != ++seq ||
+		    !t_is_value(event.value, event.value_len, seq))
+			return 2;
+	*refused += outcome < 0;
+	if (outcome >= 0 && outcome != RINGTAIL_NOTHING)
+		return 3;
+	if (outcome == RINGTAIL_NOTHING && seq != I3_LAST)
+		return 4; /* silently less than there is */
+	if (outcome == RINGTAIL_E_CORRUPT &&
+	    !strstr(ringtail_error(reader), d->feed->dir))
+		return 5;
+	if (!t_accounts_add_up(reader))
+		return 6;
+	ringtail_close(reader);
+	return 0;
+}
+
+static size_t damage(struct t_random *random, uint8_t *bytes, size_t len)
+{
+	size_t at = t_random_below(random, len);
+
+	switch (t_random_below(random, 5)) {
+	case 0:
+		return at; /* cut */
+	case 1:
+		memset(bytes + at, 0, len - at < 4096 ? len - at : 4096);
+		return len;
+	case 2:
+		memset(bytes + at, 0xff, len - at < 8 ? len - at : 8);
+		return len;
+	case 3:
+		for (size_t i = at; i < len && i < at + 64; i++)
+			bytes[i] = (uint8_t)t_random64(random);
+		return len;
+	default:
+		bytes[at] ^= (uint8_t)(1u << t_random_below(random, 8));
+		return len;
+	}
+}
+
+/* In a child: file after file, damage after damage. */
+static int read_all_damaged(void *arg)
+{
+	const struct damaged_log *d = arg;
+	struct t_random random = { d->seed };
+	unsigned refused = 0;
+	int wrong = 0;
+
+	(void)alarm(100); /* who needs so long loops */
+	for (int i = 0; i < N_DAMAGED && !wrong; i++) {
+		const char *path = d->files[t_random_below(&random, d->n_files)];
+		size_t len = 0;
+		uint8_t *good = (uint8_t *)t_read_file(path, &len);
+		uint8_t *bad = malloc(len + 1);
+
+		if (!good || !bad)
+			return 7;
+		memcpy(bad, good, len);
+		t_write_file(path, bad, len ? damage(&random, bad, len) : 0);
+		wrong = read_damaged(d, &refused);
+		if (wrong)
+			print_error("verdict %d: %s, damage %d\n", wrong, path, i);
+		t_write_file(path, good, len);
+		free(good);
+		free(bad);
+	}
+	if (wrong || refused < N_DAMAGED / 10)
+		return wrong ? wrong : 8;
+	refused = 0;
+	wrong = read_damaged(d, &refused);
+	return wrong ? wrong : refused ? 9 : 0; /* whole again */
+}
+
+static void i3_a_damaged_log_is_an_error_that_names_it(void **state)
+{
+	struct t_feed *feed = *state;
+	struct damaged_log d = { .feed = feed, .seed = t_now_ns() };
+
+	t_feed_start(feed, smallest);
+	put_values(feed, 1, I3_LAST);
+	list_log(feed, &d);
+	printf("# I3: seed %" PRIu64 ", %zu files\n", d.seed, d.n_files);
+	t_feed_kill(feed);
+	assert_int_equal(t_in_child(read_all_damaged, &d), 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -283,6 +408,7 @@ int main(void)
 		T_LOG(c7_slow_readers_have_no_gap_at_all),
 		T_LOG(e4_a_marker_moved_past_what_is_cut_still_works),
 		T_LOG(h1_all_of_history_is_there_after_a_crash),
+		T_LOG(i3_a_damaged_log_is_an_error_that_names_it),
 	};
 
 	return cmocka_run_group_tests_name("conformance, history", tests, NULL, NULL);
