@@ -269,13 +269,14 @@ static uint64_t read_some(struct ringtail *r, unsigned how, uint64_t last)
 		return last;
 	if (outcome != RINGTAIL_EVENT)
 		return 0;
+	bool right = true;
+
+	for (size_t i = 0; i < n; i++)
+		right = right && is_event(&txn[i], last + 1 + i);
+	/* Asked after the look: what was overwritten meanwhile comes once more. */
 	if (how % 4 == 3 && ringtail_borrow_valid(r) < 0)
-		return last; /* overwritten meanwhile: it comes once more */
-	for (size_t i = 0; i < n; i++) {
-		if (!is_event(&txn[i], last + 1 + i))
-			return 0;
-	}
-	return last + n;
+		return last;
+	return right ? last + n : 0;
 }
 
 /* Bursts and readers of all speeds, by all calls mixed: never a gap. */
