@@ -111,7 +111,7 @@ void ringtail_writer_close(struct ringtail_writer *writer)
 int ringtail_put(struct ringtail_writer *writer, const void *key, size_t key_len,
 		 const void *value, size_t value_len, uint32_t flags)
 {
-	if (RT_UNLIKELY(flags & ~RINGTAIL_CREATED))
+	if (RT_UNLIKELY(flags & ~RINGTAIL_CREATED || (!value && value_len)))
 		return -EINVAL;
 	return rt_writer_one_kind(ring_of(writer), rt_kind(RT_OP_PUT, (uint8_t)flags),
 				  key, key_len, value, value_len);
@@ -129,6 +129,8 @@ int ringtail_delete(struct ringtail_writer *writer, const void *key, size_t key_
 int ringtail_message(struct ringtail_writer *writer, const void *key, size_t key_len,
 		     const void *value, size_t value_len)
 {
+	if (!value && value_len)
+		return -EINVAL;
 	return rt_writer_one(ring_of(writer), RT_OP_MESSAGE, 0, key, key_len, value,
 			     value_len);
 }
@@ -163,7 +165,7 @@ int ringtail_add(struct ringtail_writer *writer, uint32_t op, const void *key,
 {
 	struct rt_writer *w = ring_of(writer);
 
-	if (!w->in_txn || !is_valid_kind(op, flags))
+	if (!w->in_txn || !is_valid_kind(op, flags) || (!value && value_len))
 		return -EINVAL;
 	return rt_writer_add(w, (uint8_t)op, (uint8_t)flags, key, key_len, value,
 			     value_len);

@@ -62,8 +62,9 @@
 enum rt_state {
 	RT_STATE_NEW = 0, /* no writer has opened it yet */
 	RT_STATE_LIVE = 1,
-	RT_STATE_CLOSED = 2,  /* closed by its writer; another may go on */
-	RT_STATE_RETIRED = 3, /* replaced by another file of the same name; final */
+	RT_STATE_CLOSED = 2, /* closed by its writer; another may go on */
+	RT_STATE_RETIRED =
+		3, /* replaced, or about to be, by another file of its name */
 };
 
 /* rt_header.wake_mode */

@@ -63,13 +63,14 @@ static int open_folder(const char *dir, const char *feed, struct rt_fault *fault
  */
 static uint64_t patience_ns(const struct rt_writer *w)
 {
-	AUTO(rt_segment_drop) struct rt_segment ring = RT_SEGMENT_NONE;
 	AUTO_CLOSE int fd =
 		openat(w->dir_fd, RING_NAME, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	uint32_t life;
 
-	if (fd < 0 || rt_segment_map(fd, false, w->name, NULL, &ring) < 0)
+	if (fd < 0 || pread(fd, &life, sizeof(life),
+			    RT_PAGE + offsetof(struct rt_hot, life)) != sizeof(life))
 		return LOCK_UNKNOWN_NS;
-	return rt_load32(&ring.hot->life) & FUTEX_OWNER_DIED ? LOCK_DYING_NS : 0;
+	return life & FUTEX_OWNER_DIED ? LOCK_DYING_NS : 0;
 }
 
 static int try_lock(int fd)

@@ -844,7 +844,8 @@ RINGTAIL_API void ringtail_writer_close(struct ringtail_writer *writer);
  * @flags: RINGTAIL_CREATED or 0
  *
  * Return:    0: readers can see it, and sleepers that wait for it have been woken.
- * Errors:    -EINVAL an empty key, an unknown flag, or a transaction is begun;
+ * Errors:    -EINVAL an empty key, no value but a length, an unknown flag, or a
+ *            transaction is begun;
  *            RINGTAIL_E_TOO_BIG over a limit, nothing was changed.
  * Ownership: both are copied.
  * Threads:   one call at a time on a writer.

@@ -158,6 +158,8 @@ static void wrong_flags_and_keys_are_refused(void **state)
 	t_is(ringtail_put(w, "a", 1, "", 0, RINGTAIL_EXPIRED), -EINVAL);
 	t_is(ringtail_put(w, "a", 1, "", 0, 0x100), -EINVAL);
 	t_is(ringtail_put(w, "", 0, "", 0, 0), -EINVAL);
+	t_is(ringtail_put(w, "a", 1, NULL, 1, 0), -EINVAL);
+	t_is(ringtail_message(w, "a", 1, NULL, 1), -EINVAL);
 	t_is(ringtail_delete(w, "a", 1, RINGTAIL_CREATED), -EINVAL);
 	t_is(ringtail_delete(w, "", 0, 0), -EINVAL);
 	t_is(ringtail_message(w, "", 0, "", 0), -EINVAL);
