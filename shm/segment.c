@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <limits.h>
 #include <sys/mman.h>
 #include <sys/random.h>
 #include <sys/stat.h>
@@ -37,6 +38,24 @@ uint64_t rt_random64(void)
 				(uint64_t)getpid();
 	}
 	return value;
+}
+
+int rt_make_folders(const char *path)
+{
+	char part[PATH_MAX];
+	int n = snprintf(part, sizeof(part), "%s", path);
+
+	if (n < 0 || (size_t)n >= sizeof(part))
+		return -ENAMETOOLONG;
+	for (char *at = strchr(part + 1, '/'); n && at; at = strchr(at + 1, '/')) {
+		*at = 0;
+		/* One that is there may be nobody's to write to: the next says so. */
+		if (mkdir(part, 0755) < 0 && errno != EEXIST && errno != EROFS &&
+		    errno != EACCES)
+			return -errno;
+		*at = '/';
+	}
+	return mkdir(part, 0755) < 0 && errno != EEXIST ? -errno : 0;
 }
 
 bool rt_name_valid(const char *name)

@@ -125,6 +125,9 @@ void rt_segment_drop(struct rt_segment *segment);
 int rt_header_check(const struct rt_header *header, uint64_t file_size,
 		    const char *what, struct rt_fault *fault, struct rt_geometry *ret);
 
+/* The folder and those above it that are missing, as mkdir -p; 0 if it is there. */
+int rt_make_folders(const char *path);
+
 uint64_t rt_random64(void); /* never 0 */
 uint64_t rt_now_ns(clockid_t clock);
 

@@ -33,9 +33,9 @@ static int fail(struct rt_fault *fault, const char *feed, const char *what, int 
 
 static int open_folder(const char *dir, const char *feed, struct rt_fault *fault)
 {
-	if (mkdir(dir, 0755) < 0 && errno != EEXIST) {
-		int r = -errno;
+	int r = rt_make_folders(dir);
 
+	if (r < 0) {
 		rt_fault_set(fault, "cannot make the folder %s: %s", dir, strerror(-r));
 		return r;
 	}
@@ -43,8 +43,7 @@ static int open_folder(const char *dir, const char *feed, struct rt_fault *fault
 	AUTO_CLOSE int top = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 
 	if (top < 0) {
-		int r = -errno;
-
+		r = -errno;
 		rt_fault_set(fault, "cannot open the folder %s: %s", dir, strerror(-r));
 		return r;
 	}

@@ -384,9 +384,15 @@ static int make_folder(const char *path, const struct rt_log_config *config,
 	slash = strrchr(parent, '/');
 	if (slash && slash != parent) {
 		*slash = 0;
-		r = make_one(parent, config->name, fault);
+		r = rt_make_folders(parent);
+		if (r < 0) {
+			rt_fault_set(fault,
+				     "feed '%s': cannot make the folder %.300s: %s",
+				     config->name, parent, strerror(-r));
+			return r;
+		}
 	}
-	return r < 0 ? r : make_one(path, config->name, fault);
+	return make_one(path, config->name, fault);
 }
 
 /* What the index says of batches that were cut, or half of an entry. */
