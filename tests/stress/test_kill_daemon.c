@@ -352,18 +352,26 @@ static int resume(void *arg)
 	return r < 0;
 }
 
-/* Everything, from the start; what is there now. */
+/* Everything that is there now, from the start. */
 static int read_all(void *arg)
 {
 	struct feed *feed = arg;
 	struct follower *f = &feed->all;
+	struct ringtail_info info = { .size = sizeof(info) };
 	struct ringtail *reader;
 	int r;
 
 	memset(f, 0, sizeof(*f));
 	if (open_at(feed, place_of(f), &reader) < 0)
 		return 1;
-	r = read_some(feed, f, reader, UINT64_MAX, 20000000);
+	r = ringtail_get_info(reader, &info);
+	while (!r && atomic_load(&f->seq) < info.head) {
+		uint64_t before = atomic_load(&f->seq);
+
+		r = read_some(feed, f, reader, 1000, PATIENCE);
+		if (!r && atomic_load(&f->seq) == before)
+			r = wrong(feed, place_of(f), "an end before the newest event");
+	}
 	ringtail_close(reader);
 	return r < 0;
 }
