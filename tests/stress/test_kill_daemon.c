@@ -368,7 +368,7 @@ static int read_all(void *arg)
 	while (!r && atomic_load(&f->seq) < info.head) {
 		uint64_t before = atomic_load(&f->seq);
 
-		r = read_some(feed, f, reader, 1000, PATIENCE);
+		r = read_some(feed, f, reader, 1, PATIENCE);
 		if (!r && atomic_load(&f->seq) == before)
 			r = wrong(feed, place_of(f), "an end before the newest event");
 	}
