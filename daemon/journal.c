@@ -24,6 +24,7 @@
 /* Where a ring ends. */
 struct end {
 	uint64_t epoch;
+	uint64_t oldest; /* 0: there is no ring */
 	uint64_t head;
 	uint64_t patience_ns;
 };
@@ -237,7 +238,7 @@ static int open_log(struct rt_journal *j, const char *path, const struct end *ri
 		.file_mode = ring.mode,
 		.uid = ring.uid,
 		.gid = ring.gid,
-		.first_seq = ring_end->head + 1,
+		.first_seq = ring_end->oldest, /* it takes over what is there */
 		.epoch = ring_end->epoch,
 		.patience_ns = ring_end->patience_ns,
 	};
@@ -298,7 +299,6 @@ static void peek_ring(const char *dir, const char *name, struct end *ret)
 {
 	AUTO(rt_segment_drop) struct rt_segment segment = RT_SEGMENT_NONE;
 	char path[PATH_MAX];
-	uint64_t oldest;
 
 	*ret = (struct end){ .patience_ns = PATIENCE_NS };
 	(void)snprintf(path, sizeof(path), "%s/%s/ring", dir, name);
@@ -307,7 +307,7 @@ static void peek_ring(const char *dir, const char *name, struct end *ret)
 
 	if (fd < 0 || rt_segment_map(fd, false, path, NULL, &segment) < 0)
 		return;
-	rt_ring_bounds(&segment, &oldest, &ret->head);
+	rt_ring_bounds(&segment, &ret->oldest, &ret->head);
 	ret->epoch = segment.geo.epoch;
 	if (rt_load32(&segment.hot->life) & FUTEX_OWNER_DIED)
 		ret->patience_ns = PATIENCE_DYING_NS;
@@ -331,21 +331,84 @@ static int open_ring_of_log(struct rt_journal *j, const char *dir, const char *l
 	return open_ring(j, dir, log_path, RT_WRITER_NEW_EPOCH, fault);
 }
 
-/* What only the ring has shown: to @visit too, and the log begins again behind it. */
+/* One transaction that only the ring has, to @visit and into the batch. */
+static int take_over(struct rt_journal *j, uint64_t seq, uint32_t n,
+		     int (*visit)(void *arg, const struct rt_item *item), void *arg)
+{
+	struct rt_event event;
+	struct rt_item item;
+	int r = rt_batch_begin(&j->batch);
+
+	for (uint32_t i = 0; i < n && !r; i++) {
+		if (rt_ring_look(&j->writer->segment, seq + i, &event) != RT_LOOK_EVENT)
+			return RT_E_CORRUPT;
+		item_of(&event, &item);
+		r = visit(arg, &item);
+		if (r >= 0)
+			r = rt_batch_add(&j->batch, event.op, event.flags, event.key,
+					 event.key_len, event.value, event.value_len);
+	}
+	if (!r)
+		rt_batch_end(&j->batch, event.time_ns);
+	return r;
+}
+
+/* Ends the batch; what follows begins the next. */
+static int append_taken(struct rt_journal *j, uint64_t next, struct rt_fault *fault)
+{
+	int r = rt_batch_is_empty(&j->batch) ? 0
+					     : rt_log_append(&j->log, &j->batch, fault);
+
+	rt_batch_reset(&j->batch, next);
+	return r;
+}
+
+/*
+ * The ring is ahead of the log: of a time without one, or with another.  The log takes
+ * over what it lacks; if there is a hole between the two, that is for a human to judge.
+ */
 static int follow_ring(struct rt_journal *j,
 		       int (*visit)(void *arg, const struct rt_item *item), void *arg,
 		       struct rt_fault *fault)
 {
-	uint64_t head = rt_writer_head(j->writer);
-	int r;
+	uint64_t oldest, head, seq = j->log.next;
+	struct rt_event event;
+	int r = 0;
 
-	rt_log(RT_LOG_WARNING,
-	       "feed '%s': its log ends at seq %llu and its ring at %llu; the log "
-	       "begins again behind that",
-	       j->config->name, (unsigned long long)j->log.next - 1,
-	       (unsigned long long)head);
-	r = visit_ring(j->writer, j->log.next, visit, arg, fault);
-	return r < 0 ? r : rt_log_restart(&j->log, head + 1, fault);
+	rt_ring_bounds(&j->writer->segment, &oldest, &head);
+	if (seq < oldest) {
+		rt_fault_set(
+			fault,
+			"feed '%s': its log in %s ends at seq %llu and its ring begins "
+			"at %llu: restore the log, or move its folder away to begin "
+			"one "
+			"with what the ring holds",
+			j->config->name, j->log.what, (unsigned long long)seq - 1,
+			(unsigned long long)oldest);
+		return RT_E_CORRUPT;
+	}
+	rt_log(RT_LOG_INFO,
+	       "feed '%s': its log takes over seq %llu to %llu from the ring",
+	       j->config->name, (unsigned long long)seq, (unsigned long long)head);
+	rt_batch_reset(&j->batch, seq);
+	while (seq <= head && !r) {
+		if (rt_ring_look(&j->writer->segment, seq, &event) != RT_LOOK_EVENT ||
+		    event.txn_index) {
+			rt_fault_set(fault,
+				     "feed '%s': its log ends at seq %llu, in the "
+				     "middle of a "
+				     "transaction of its ring, or the ring is damaged "
+				     "there; "
+				     "move the log's folder away to begin a new one",
+				     j->config->name, (unsigned long long)seq - 1);
+			return RT_E_CORRUPT;
+		}
+		r = take_over(j, seq, event.txn_size, visit, arg);
+		seq += event.txn_size;
+		if (!r && j->batch.len >= BATCH_FULL)
+			r = append_taken(j, seq, fault);
+	}
+	return r < 0 ? r : append_taken(j, seq, fault);
 }
 
 /* The ring at the end of the log. */
@@ -437,6 +500,9 @@ int rt_journal_open(struct rt_journal *j, const char *dir, const char *log_path,
 			unlink_log(j);
 	}
 	if (r < 0) {
+		/* The log is as whole as it was found, and says so to the next. */
+		if (j->has_log)
+			(void)rt_log_close(&j->log, NULL);
 		rt_journal_close(j, false);
 		return r;
 	}

@@ -500,7 +500,7 @@ int rt_log_close(struct rt_log *log, struct rt_fault *fault)
 	if (!log->failed) {
 		r = rt_log_sync(log, fault);
 		if (!r)
-			r = rt_state_write(log->dir_fd, "clean");
+			r = rt_state_write(log->dir_fd, "clean", log->next);
 	}
 	rt_log_drop(log);
 	return r;

@@ -306,12 +306,12 @@ static void end_walk(struct walk *walk)
 
 static int walk_all(struct walk *walk, const char *path, struct rt_fault *fault)
 {
-	uint64_t last;
+	uint64_t last, closed_at;
 	int r = rt_log_reader_open(path, fault, &walk->reader);
 
 	if (r < 0)
 		return r;
-	r = rt_state_read(walk->reader.dir_fd, &walk->stop);
+	r = rt_state_read(walk->reader.dir_fd, &walk->stop, &closed_at);
 	if (r < 0) {
 		rt_fault_set(fault, "%s/state: cannot be read", path);
 		return r;
@@ -329,6 +329,16 @@ static int walk_all(struct walk *walk, const char *path, struct rt_fault *fault)
 		r = walk_segment(walk, i, fault);
 		if (r < 0)
 			return r;
+	}
+	if (closed_at && walk->segments.n && walk->reader.next != closed_at) {
+		rt_fault_set(fault,
+			     "%s: damaged: it was closed at seq %" PRIu64
+			     " and ends at %" PRIu64
+			     "; restore it, or go on without the rest with "
+			     "'ringtail repair --drop-after %" PRIu64 "'",
+			     path, closed_at - 1, walk->reader.next - 1,
+			     walk->reader.next - 1);
+		return RT_E_CORRUPT;
 	}
 	return 0;
 }
@@ -450,6 +460,24 @@ static void remove_stillborn(const struct rt_log *log, const struct walk *walk)
 	(void)unlinkat(log->dir_fd, name, 0); /* else the next one replaces it */
 }
 
+/* Who may read the feed may have changed since; its segments follow. */
+static void set_modes(const struct rt_log *log, const struct walk *walk)
+{
+	const struct rt_log_config *config = &log->config;
+	static const char *const suffixes[] = { ".log", ".idx" };
+	char name[32];
+
+	for (size_t i = 0; i < 2 * walk->segments.n; i++) {
+		rt_segment_name(walk->segments.first_seqs[i / 2], suffixes[i % 2],
+				name);
+		/* An index may be missing; a segment was opened a moment ago. */
+		(void)fchmodat(log->dir_fd, name, config->file_mode, 0);
+		if (config->uid != (uid_t)-1 || config->gid != (gid_t)-1)
+			(void)fchownat(log->dir_fd, name, config->uid, config->gid,
+				       AT_SYMLINK_NOFOLLOW);
+	}
+}
+
 static int adopt(struct rt_log *log, const struct walk *walk, struct rt_fault *fault,
 		 struct rt_log_report *report)
 {
@@ -476,6 +504,7 @@ static int adopt(struct rt_log *log, const struct walk *walk, struct rt_fault *f
 	log->n_bytes = walk->n_bytes;
 	log->last_ns = walk->last_ns;
 	remove_stillborn(log, walk);
+	set_modes(log, walk);
 	r = adopt_last(log, walk, fault);
 	if (r < 0)
 		return r;
@@ -497,7 +526,7 @@ static int adopt(struct rt_log *log, const struct walk *walk, struct rt_fault *f
 static int note_open(const struct rt_log *log, struct rt_fault *fault)
 {
 	bool disk = log->config.mode == RT_LOG_DISK;
-	int r = rt_state_write(log->dir_fd, disk ? "synced" : "open");
+	int r = rt_state_write(log->dir_fd, disk ? "synced" : "open", 0);
 
 	if (r < 0)
 		rt_fault_set(fault, "%s/state: cannot be written: %s", log->what,
@@ -635,7 +664,7 @@ int rt_log_repair(const char *path, uint64_t seq, struct rt_fault *fault)
 	if (r < 0)
 		return r;
 	/* First the mark: whoever opens a log that is half cut begins a new epoch. */
-	r = rt_state_write(reader.dir_fd, "cut");
+	r = rt_state_write(reader.dir_fd, "cut", 0);
 	if (r < 0)
 		return r;
 	for (size_t i = segments.n;

@@ -107,7 +107,7 @@ static void boot_id(char ret[BOOT_ID_SIZE])
 		(void)strcpy(ret, "unknown");
 }
 
-int rt_state_read(int dir_fd, enum rt_stop *ret)
+int rt_state_read(int dir_fd, enum rt_stop *ret, uint64_t *ret_next)
 {
 	char word[16] = "", boot[BOOT_ID_SIZE] = "", now[BOOT_ID_SIZE];
 	AUTO(close_file) FILE *file = NULL;
@@ -116,9 +116,10 @@ int rt_state_read(int dir_fd, enum rt_stop *ret)
 	if (r < 0)
 		return r;
 	*ret = RT_STOP_NONE;
+	*ret_next = 0;
 	if (!file)
 		return 0;
-	if (fscanf(file, "%15s %36s", word, boot) != 2)
+	if (fscanf(file, "%15s %36s %" SCNu64, word, boot, ret_next) < 2)
 		return RT_E_CORRUPT;
 	boot_id(now);
 	if (strcmp(word, "clean") == 0)
@@ -134,14 +135,15 @@ int rt_state_read(int dir_fd, enum rt_stop *ret)
 	return 0;
 }
 
-int rt_state_write(int dir_fd, const char *word)
+int rt_state_write(int dir_fd, const char *word, uint64_t next)
 {
-	char boot[BOOT_ID_SIZE], text[64], there[sizeof(text)];
+	char boot[BOOT_ID_SIZE], text[96], there[sizeof(text)];
 	ssize_t len;
 	int n;
 
 	boot_id(boot);
-	n = snprintf(text, sizeof(text), "%s %s\n", word, boot);
+	n = next ? snprintf(text, sizeof(text), "%s %s %" PRIu64 "\n", word, boot, next)
+		 : snprintf(text, sizeof(text), "%s %s\n", word, boot);
 
 	/* After a crash it says so already, and the disk may be full. */
 	AUTO_CLOSE int fd =

@@ -5,7 +5,8 @@
  *	epochs	a line for each epoch, oldest first: epoch in hexadecimal, the seq at
  *		which it began in decimal
  *	state	"clean", "open", "synced" (open, and nothing is visible before it is on
- *		disk) or "cut", and the boot it was written in
+ *		disk) or "cut", the boot it was written in, and with "clean" the seq
+ *that was to come next: then a log that ends elsewhere has lost something
  *
  * Both are replaced as a whole by rename.
  */
@@ -34,10 +35,10 @@ enum rt_stop {
 	RT_STOP_BOOT_SYNCED = 5, /* the same, but all that was visible is on disk */
 };
 
-/* How the log was left. */
-int rt_state_read(int dir_fd, enum rt_stop *ret);
+/* How the log was left; *@ret_next is 0 unless it was closed properly. */
+int rt_state_read(int dir_fd, enum rt_stop *ret, uint64_t *ret_next);
 
-/* @word: one of the four. */
-int rt_state_write(int dir_fd, const char *word);
+/* @word: one of the four; @next: with "clean" the seq to come, else 0. */
+int rt_state_write(int dir_fd, const char *word, uint64_t next);
 
 #endif
