@@ -140,7 +140,7 @@ uint64_t rt_ring_half(const struct rt_segment *segment)
 	return rt_min(rt_ring_align(segment, rt_min(target, head + 1)), head + 1);
 }
 
-static uint64_t payload_of(const struct rt_event *ev)
+uint64_t rt_ring_payload_of(const struct rt_event *ev)
 {
 	uint64_t total = (uint64_t)ev->key_len + ev->value_len + ev->prev_len;
 
@@ -161,7 +161,7 @@ uint64_t rt_ring_bytes_from(const struct rt_segment *segment, uint64_t seq)
 	    rt_ring_look(segment, head, &newest) != RT_LOOK_EVENT)
 		return 0;
 	return (uint64_t)(uint32_t)(newest.pos - from.pos) * RT_WORD +
-	       payload_of(&newest);
+	       rt_ring_payload_of(&newest);
 }
 
 /* Does anybody hold the writer's lock?  A lock of another reader is no answer. */
