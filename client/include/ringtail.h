@@ -145,7 +145,8 @@ enum ringtail_start {
 	RINGTAIL_START_AFTER_SEQ =
 		2,                 /* everything after @seq; 0 is the very beginning */
 	RINGTAIL_START_MARKER = 3, /* everything after @marker */
-	RINGTAIL_START_TIME = 4,   /* everything with time_ns >= @time_ns */
+	RINGTAIL_START_TIME = 4, /* everything with time_ns >= @time_ns; a time to come
+				  * is now, one before the oldest event the oldest */
 	RINGTAIL_START_SNAPSHOT = 5, /* the present state, then changes */
 };
 
