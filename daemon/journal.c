@@ -332,15 +332,16 @@ static int open_ring_of_log(struct rt_journal *j, const char *dir, const char *l
 }
 
 /* One transaction that only the ring has, to @visit and into the batch. */
-static int take_over(struct rt_journal *j, uint64_t seq, uint32_t n,
+static int take_over(struct rt_journal *j, const struct rt_event *first,
 		     int (*visit)(void *arg, const struct rt_item *item), void *arg)
 {
 	struct rt_event event;
 	struct rt_item item;
 	int r = rt_batch_begin(&j->batch);
 
-	for (uint32_t i = 0; i < n && !r; i++) {
-		if (rt_ring_look(&j->writer->segment, seq + i, &event) != RT_LOOK_EVENT)
+	for (uint32_t i = 0; i < first->txn_size && !r; i++) {
+		if (rt_ring_look(&j->writer->segment, first->seq + i, &event) !=
+		    RT_LOOK_EVENT)
 			return RT_E_CORRUPT;
 		item_of(&event, &item);
 		r = visit(arg, &item);
@@ -349,7 +350,7 @@ static int take_over(struct rt_journal *j, uint64_t seq, uint32_t n,
 					 event.key_len, event.value, event.value_len);
 	}
 	if (!r)
-		rt_batch_end(&j->batch, event.time_ns);
+		rt_batch_end(&j->batch, first->time_ns);
 	return r;
 }
 
@@ -403,7 +404,7 @@ static int follow_ring(struct rt_journal *j,
 				     j->config->name, (unsigned long long)seq - 1);
 			return RT_E_CORRUPT;
 		}
-		r = take_over(j, seq, event.txn_size, visit, arg);
+		r = take_over(j, &event, visit, arg);
 		seq += event.txn_size;
 		if (!r && j->batch.len >= BATCH_FULL)
 			r = append_taken(j, seq, fault);
