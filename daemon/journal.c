@@ -46,15 +46,15 @@ static void item_of(const struct rt_event *event, struct rt_item *ret)
 	};
 }
 
-/* Events of the ring from @from on. */
-static int visit_ring(const struct rt_writer *writer, uint64_t from,
+/* All events of the ring. */
+static int visit_ring(const struct rt_writer *writer,
 		      int (*visit)(void *arg, const struct rt_item *item), void *arg,
 		      struct rt_fault *fault)
 {
 	uint64_t oldest, head;
 
 	rt_ring_bounds(&writer->segment, &oldest, &head);
-	for (uint64_t seq = rt_max(from, oldest); seq <= head; seq++) {
+	for (uint64_t seq = oldest; seq <= head; seq++) {
 		struct rt_event event;
 		struct rt_item item;
 		int r;
@@ -496,7 +496,7 @@ int rt_journal_open(struct rt_journal *j, const char *dir, const char *log_path,
 	} else {
 		r = open_ring(j, dir, NULL, 0, fault);
 		if (!r)
-			r = visit_ring(j->writer, 1, visit, arg, fault);
+			r = visit_ring(j->writer, visit, arg, fault);
 		if (!r)
 			unlink_log(j);
 	}

@@ -105,7 +105,7 @@ uint64_t rt_holds_bytes(uint64_t payload_size);
 /*
  * Makes a complete ring in the file @tmp_name of folder @dir_fd: space reserved,
  * page 0 written, hot words as for a feed whose newest seq is @head.  Not visible
- * under its final name until rt_segment_publish().
+ * under its final name until it is renamed.
  */
 int rt_segment_create(int dir_fd, const char *tmp_name,
 		      const struct rt_ring_config *config, uint64_t epoch,
