@@ -27,6 +27,8 @@ static const struct {
 	{ RINGTAIL_E_RETIRED,
 	  "retired: the feed moved to where this reader cannot follow" },
 	{ RINGTAIL_E_UNSUPPORTED, "not supported" },
+	{ RINGTAIL_E_NO_SNAPSHOT, "no snapshot: the feed's state is not held" },
+	{ RINGTAIL_E_END, "end: everything that was asked for has been read" },
 };
 
 const char *ringtail_strerror(int code)

@@ -17,7 +17,7 @@
 #ifndef RINGTAIL_DAEMON_EXPIRY_H
 #define RINGTAIL_DAEMON_EXPIRY_H
 
-#include "daemon/table.h"
+#include "store/table.h"
 
 struct rt_feed;
 

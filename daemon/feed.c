@@ -213,10 +213,11 @@ uint64_t rt_feed_seq(const struct rt_feed *feed)
 	return rt_journal_seq(&feed->journal);
 }
 
-/* Seq of what emit() has just let out. */
-RT_INLINE uint64_t emitted(const struct rt_feed *feed)
+/* The entry is what emit() has just let out. */
+RT_INLINE void stamp(const struct rt_feed *feed, struct rt_entry *entry)
 {
-	return rt_journal_seq(&feed->journal);
+	entry->seq = rt_journal_seq(&feed->journal);
+	entry->time_ns = feed->journal.time_ns;
 }
 
 static bool undo_room(struct rt_feed *feed)
@@ -292,7 +293,7 @@ static int put_entry(struct rt_feed *feed, uint64_t hash, const struct rt_entry 
 		free_entry(feed, entry);
 		return r;
 	}
-	entry->seq = emitted(feed);
+	stamp(feed, entry);
 	changed(feed, entry, rt_table_insert(&feed->table, entry));
 	return 0;
 }
@@ -356,7 +357,7 @@ RT_INLINE int put(struct rt_feed *feed, uint64_t hash, struct rt_entry *entry,
 		if (r < 0)
 			return r;
 		rt_table_set(&feed->table, entry, value, value_len);
-		entry->seq = emitted(feed);
+		stamp(feed, entry);
 	} else {
 		r = put_entry(feed, hash, entry, key, key_len, value, value_len, terms);
 		if (r < 0)

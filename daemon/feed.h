@@ -19,7 +19,7 @@
 #include "daemon/config.h"
 #include "daemon/expiry.h"
 #include "daemon/journal.h"
-#include "daemon/table.h"
+#include "store/table.h"
 
 /* Beside those of the ring: a change would take the table over max_state. */
 #define RT_FEED_E_FULL (-8000)

@@ -50,6 +50,7 @@ static int apply_put(struct rt_feed *feed, uint64_t hash, const struct rt_item *
 		forget(feed, rt_table_insert(&feed->table, entry));
 	}
 	entry->seq = item->seq;
+	entry->time_ns = item->time_ns;
 	return RT_UNLIKELY(item->ext_len) ? apply_terms(feed, entry, item) : 0;
 }
 

@@ -32,6 +32,7 @@ enum rt_errors {
 	RT_E_OVERRUN = -4109,
 	RT_E_RETIRED = -4110,
 	RT_E_UNSUPPORTED = -4111,
+	RT_E_NO_SNAPSHOT = -4112,
 };
 
 /*

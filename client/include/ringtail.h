@@ -15,7 +15,8 @@
  * Threads.  Calls on different readers and writers never disturb each other.
  * On one reader one call at a time, except ringtail_cancel(), which any thread
  * and any signal handler may call at any moment between open and close.  On one
- * writer one call at a time.  No other call is async-signal-safe.
+ * writer one call at a time.  Views are told about below.  No other call is
+ * async-signal-safe.
  *
  * fork().  A reader or writer belongs to the process that opened it; a child
  * may only close a reader.
@@ -56,8 +57,9 @@ enum ringtail_outcome {
 	RINGTAIL_CAUGHT_UP = 3, /* answer of a first call that found nothing newer */
 	RINGTAIL_RESET = 4,     /* forget everything: a snapshot follows */
 	RINGTAIL_SNAPSHOT =
-		5, /* an entry of the snapshot: event->seq is its last change */
-	RINGTAIL_SNAPSHOT_END = 6, /* the state is complete; changes follow */
+		5, /* entries of the snapshot: event->seq is the last change */
+	RINGTAIL_SNAPSHOT_END =
+		6, /* the state as of ringtail_position() is complete; changes follow */
 };
 
 /*
@@ -83,6 +85,9 @@ enum ringtail_errors {
 		-4110, /* replaced, and there is no path to its successor; final */
 	RINGTAIL_E_UNSUPPORTED =
 		-4111, /* needs what this feed or version does not have */
+	RINGTAIL_E_NO_SNAPSHOT =
+		-4112, /* the state is not held: no snapshot, and history was cut */
+	RINGTAIL_E_END = -4113, /* everything up to options.until was read; final */
 };
 
 enum ringtail_op {
@@ -115,6 +120,8 @@ struct ringtail_event {
 	uint32_t flags;
 	uint32_t txn_index; /* place in its transaction, from 0 */
 	uint32_t txn_size;  /* events in its transaction, filtered ones too */
+	const void *prev;   /* the value that it replaced, if the feed keeps those */
+	size_t prev_len;    /* bytes; 0 also if there was none, see RINGTAIL_CREATED */
 };
 
 /* ringtail_gap_info.cause */
@@ -220,13 +227,17 @@ struct ringtail_options {
 	int64_t open_timeout_ns;               /* with RINGTAIL_WAIT_FOR_FEED */
 	int bell_fd; /* ringtail_open_fd(): the feed's bell, opened read-write, or -1 */
 	uint32_t reserved;
+	uint64_t until; /* 0: no end; else RINGTAIL_E_END once everything up to this seq
+			 * was read; a transaction that goes beyond it is not begun */
+	const char *presence; /* NULL: be invisible; else a name to be seen under, of
+			       * 1 to 64 characters, by `ringtail readers` */
 };
 
 #define RINGTAIL_OPTIONS_INIT \
 	{ \
 		sizeof(struct ringtail_options), NULL, 0, RINGTAIL_START_NOW, 0, NULL, \
 			0, RINGTAIL_ON_GAP_ERROR, RINGTAIL_WAIT_SLEEP, 20000, \
-			RINGTAIL_FD_AUTO, 0, NULL, 0, 0, -1, 0 \
+			RINGTAIL_FD_AUTO, 0, NULL, 0, 0, -1, 0, 0, NULL \
 	}
 
 /* ringtail_info.state and ringtail_state() */
@@ -310,6 +321,8 @@ struct ringtail_stats {
 	uint64_t sleeps;      /* times it slept */
 	uint64_t spurious_wakes; /* times it woke for nothing */
 	uint64_t moves;          /* to a successor ring */
+	uint64_t resets;         /* times the state was given anew, by a snapshot */
+	uint64_t entries;        /* of snapshots that were delivered */
 };
 
 struct ringtail;        /* a reader */
@@ -748,6 +761,308 @@ RINGTAIL_API const char *ringtail_strerror(int code);
  * Since:     0.1
  */
 RINGTAIL_API const char *ringtail_version(void);
+
+/*
+ * ---- A view: the state of a feed, kept up to date ------------------------
+ *
+ * A view is a replica, in the memory of this process, of the keys that its filters
+ * match.  It begins with the present state, follows every change, and gets the state
+ * anew by itself when history was cut, was begun anew, or overtook it.  Whoever looks
+ * finds it at the end of a transaction, never in the middle of one.
+ *
+ *	without RINGTAIL_VIEW_THREAD	ringtail_view_poll() brings it up to date; one
+ *					call at a time on a view
+ *	with it				a thread of its own does, and any thread may
+ *					look, between ringtail_view_lock() and _unlock()
+ */
+
+struct ringtail_view;
+
+/* ringtail_view_entry.flags and ringtail_change.flags */
+#define RINGTAIL_VIEW_INITIAL 0x1u /* change: of the state that the view began with */
+#define RINGTAIL_VIEW_RESYNCED \
+	0x2u /* change: found by comparing with a new state; a \
+	      * delete of this kind has seq and time 0 */
+
+/* A key as the view has it. */
+struct ringtail_view_entry {
+	const void *key;
+	const void *value;
+	size_t key_len;
+	size_t value_len;
+	uint64_t seq; /* of the put that set the value */
+	uint64_t time_ns;
+};
+
+/* A change of one key.  What it points to is valid during the callback. */
+struct ringtail_change {
+	uint32_t op;    /* RINGTAIL_PUT or RINGTAIL_DELETE */
+	uint32_t flags; /* RINGTAIL_VIEW_... */
+	const void *key;
+	size_t key_len;
+	const void *old_value; /* NULL: the key was not there */
+	size_t old_len;
+	const void *value; /* NULL: it is not there now */
+	size_t value_len;
+	uint64_t seq;
+	uint64_t time_ns;
+};
+
+/* ringtail_view_options.flags */
+#define RINGTAIL_VIEW_THREAD 0x1u /* keep it up to date by a thread of its own */
+
+/* How to open a view.  Begin with RINGTAIL_VIEW_OPTIONS_INIT. */
+struct ringtail_view_options {
+	size_t size; /* sizeof(struct ringtail_view_options) */
+	uint32_t flags;
+	uint32_t reserved;
+	/*
+	 * For each change, in order; and after the last change of each transaction, or
+	 * of a state, with all of it in the view.  May be NULL.  Called by
+	 * ringtail_view_poll(), or by the view's thread with the view locked; they may
+	 * look at the view, and must not poll, lock or close it.
+	 */
+	void (*on_change)(void *arg, const struct ringtail_change *change);
+	void (*on_txn)(void *arg, uint64_t seq);
+	/* With RINGTAIL_VIEW_THREAD: it has stopped for good, and why.  May be NULL. */
+	void (*on_stop)(void *arg, int error);
+	void *arg;
+};
+
+#define RINGTAIL_VIEW_OPTIONS_INIT \
+	{ \
+		sizeof(struct ringtail_view_options), 0, 0, NULL, NULL, NULL, NULL \
+	}
+
+/* Outcomes of ringtail_view_wait(). */
+enum ringtail_view_waited {
+	RINGTAIL_VIEW_TIMED_OUT = 0, /* it is not there yet */
+	RINGTAIL_VIEW_REACHED = 1,   /* it got there while we waited */
+	RINGTAIL_VIEW_ALREADY = 2,   /* it was there already */
+};
+
+/**
+ * ringtail_view_open() - open a view
+ * @feed: name of the feed
+ * @options: dir, filters, wait, presence, and how to wait for a feed that is not there;
+ * start, ops, on_gap and until must be as RINGTAIL_OPTIONS_INIT leaves them.  NULL: all
+ * defaults
+ * @view_options: NULL: all defaults
+ * @ret: the view, with the state already in it
+ *
+ * Return:    0, or a negative error; *@ret is set only on 0.
+ * Errors:    as ringtail_open(); RINGTAIL_E_NO_SNAPSHOT; RINGTAIL_E_UNSUPPORTED the
+ * feed keeps no log, so its state is not held.  ringtail_error(NULL) has the text.
+ * Ownership: the view is the caller's; nothing of the options is kept.
+ * Threads:   any.
+ * Cost:      reads the whole state once.
+ * Since:     0.1
+ */
+RINGTAIL_API int ringtail_view_open(const char *feed,
+				    const struct ringtail_options *options,
+				    const struct ringtail_view_options *view_options,
+				    struct ringtail_view **ret);
+
+/**
+ * ringtail_view_close() - close a view
+ * @view: may be NULL
+ *
+ * Return:    nothing.
+ * Errors:    none.
+ * Ownership: frees @view and what its entries point to.
+ * Threads:   no other call on @view may run or follow.
+ * Cost:      ends the thread, frees the table.
+ * Since:     0.1
+ */
+RINGTAIL_API void ringtail_view_close(struct ringtail_view *view);
+
+/**
+ * ringtail_view_poll() - apply what has come
+ * @view: a view without RINGTAIL_VIEW_THREAD
+ * @timeout_ns: how long to wait for the first transaction; as for ringtail_next()
+ *
+ * Return:    the number of transactions and states that were applied; 0 none came.
+ * Errors:    those of ringtail_next() with policy `resync`; the view stays as it is;
+ *            -EINVAL the view has a thread.
+ * Ownership: what earlier lookups returned is not valid any more.
+ * Threads:   one call at a time on a view.
+ * Cost:      no system call while there is something to apply.
+ * Since:     0.1
+ */
+RINGTAIL_API int ringtail_view_poll(struct ringtail_view *view, int64_t timeout_ns);
+
+/**
+ * ringtail_view_fd() - a descriptor to poll
+ * @view: a view without RINGTAIL_VIEW_THREAD
+ *
+ * Return:    the descriptor; see ringtail_fd().
+ * Errors:    as ringtail_fd(); -EINVAL the view has a thread.
+ * Ownership: the view's.
+ * Threads:   one call at a time on a view.
+ * Cost:      as ringtail_fd().
+ * Since:     0.1
+ */
+RINGTAIL_API int ringtail_view_fd(struct ringtail_view *view);
+
+/**
+ * ringtail_view_cancel() - make the view stop
+ * @view: a view
+ *
+ * Return:    nothing; polls and waits return RINGTAIL_E_CANCELED.
+ * Errors:    none.
+ * Ownership: nothing changes hands.
+ * Threads:   any thread, and any signal handler, while @view is open.
+ * Cost:      a system call.
+ * Since:     0.1
+ */
+RINGTAIL_API void ringtail_view_cancel(struct ringtail_view *view);
+
+/**
+ * ringtail_view_lock() - keep the view as it is
+ * @view: a view
+ *
+ * Return:    nothing.
+ * Errors:    none.
+ * Ownership: what is looked up stays valid until ringtail_view_unlock().
+ * Threads:   any; not from within a callback.  Without RINGTAIL_VIEW_THREAD it does
+ * nothing. Cost:      a lock that lookups share. Since:     0.1
+ */
+RINGTAIL_API void ringtail_view_lock(struct ringtail_view *view);
+
+/**
+ * ringtail_view_unlock() - let the view go on
+ * @view: a view that this thread has locked
+ *
+ * Return:    nothing.
+ * Errors:    none.
+ * Ownership: nothing changes hands.
+ * Threads:   as ringtail_view_lock().
+ * Cost:      likewise.
+ * Since:     0.1
+ */
+RINGTAIL_API void ringtail_view_unlock(struct ringtail_view *view);
+
+/**
+ * ringtail_view_get() - the value of a key
+ * @view: a view, locked if it has a thread
+ * @key: bytes
+ * @key_len: their number
+ * @ret: the entry; may be NULL
+ *
+ * Return:    1; 0 there is no such key.
+ * Errors:    none.
+ * Ownership: the view's; valid until the next poll, or unlock.
+ * Threads:   as said above.
+ * Cost:      a hash lookup.
+ * Since:     0.1
+ */
+RINGTAIL_API int ringtail_view_get(struct ringtail_view *view, const void *key,
+				   size_t key_len, struct ringtail_view_entry *ret);
+
+/**
+ * ringtail_view_each() - visit the keys with a prefix, in their order
+ * @view: a view, locked if it has a thread
+ * @prefix: bytes; NULL with @prefix_len 0: all keys
+ * @prefix_len: their number
+ * @visit: called for each; what it returns, if not 0, ends the walk; it must not poll
+ * @arg: for @visit
+ *
+ * Return:    0, or what @visit returned.
+ * Errors:    -ENOMEM.
+ * Ownership: as ringtail_view_get().
+ * Threads:   as said above.
+ * Cost:      O(log n) and the keys visited; the first walk after keys came or went puts
+ *            those in order.
+ * Since:     0.1
+ */
+RINGTAIL_API int ringtail_view_each(
+	struct ringtail_view *view, const void *prefix, size_t prefix_len,
+	int (*visit)(void *arg, const struct ringtail_view_entry *entry), void *arg);
+
+/**
+ * ringtail_view_count() - how many keys there are
+ * @view: a view, locked if it has a thread
+ *
+ * Return:    their number.
+ * Errors:    none.
+ * Ownership: nothing changes hands.
+ * Threads:   as said above.
+ * Cost:      none.
+ * Since:     0.1
+ */
+RINGTAIL_API size_t ringtail_view_count(struct ringtail_view *view);
+
+/**
+ * ringtail_view_seq() - the seq that the view stands for
+ * @view: a view
+ *
+ * Return:    everything up to it is in the view.
+ * Errors:    none.
+ * Ownership: nothing changes hands.
+ * Threads:   any.
+ * Cost:      a load.
+ * Since:     0.1
+ */
+RINGTAIL_API uint64_t ringtail_view_seq(struct ringtail_view *view);
+
+/**
+ * ringtail_view_marker() - the same as a marker
+ * @view: a view, locked if it has a thread
+ * @ret: the marker
+ *
+ * Return:    0.
+ * Errors:    none.
+ * Ownership: a copy.
+ * Threads:   as said above.
+ * Cost:      formatting.
+ * Since:     0.1
+ */
+RINGTAIL_API int ringtail_view_marker(struct ringtail_view *view,
+				      char ret[RINGTAIL_MARKER_SIZE]);
+
+/**
+ * ringtail_view_wait() - wait until the view has a seq
+ * @view: a view
+ * @seq: to be reached
+ * @timeout_ns: how long; as for ringtail_next()
+ *
+ * Return:    enum ringtail_view_waited, or the error that stopped the view.
+ * Errors:    as ringtail_view_poll(), which it does for a view without a thread.
+ * Ownership: as ringtail_view_poll().
+ * Threads:   any for a view with a thread; not locked.
+ * Cost:      sleeps.
+ * Since:     0.1
+ */
+RINGTAIL_API int ringtail_view_wait(struct ringtail_view *view, uint64_t seq,
+				    int64_t timeout_ns);
+
+/**
+ * ringtail_view_get_stats() - counters and lag of the view's reader
+ * @view: a view, locked if it has a thread
+ * @stats: size set by the caller, the rest by the call
+ *
+ * Return:    0.
+ * Errors:    -EINVAL a size that this library does not know.
+ * Ownership: a copy.
+ * Threads:   as said above.
+ * Cost:      some loads.
+ * Since:     0.1
+ */
+RINGTAIL_API int ringtail_view_get_stats(struct ringtail_view *view,
+					 struct ringtail_stats *stats);
+
+/**
+ * ringtail_view_error() - the newest error of the view in words
+ * @view: a view; NULL as for ringtail_error()
+ *
+ * Return:    a text; empty if there was none.
+ * Errors:    none.
+ * Ownership: the view's; valid until the next call on it.
+ * Threads:   one call at a time on a view.
+ * Cost:      none.
+ * Since:     0.1
+ */
+RINGTAIL_API const char *ringtail_view_error(const struct ringtail_view *view);
 
 /*
  * ---- Writing a feed from within a process -------------------------------

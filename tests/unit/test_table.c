@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "daemon/table.h"
+#include "store/table.h"
 
 static int setup(void **state)
 {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * table.h - the newest value of each key, in the memory of the daemon
+ * table.h - the newest value of each key, in memory
  *
  * A hash table of entries that are linked into buckets.  It grows and shrinks a few
  * buckets at a time, with the changes made to it, so no single call ever moves the
@@ -9,15 +9,16 @@
  *
  * Not for the hot words of a ring and not shared: one thread owns a table.
  */
-#ifndef RINGTAIL_DAEMON_TABLE_H
-#define RINGTAIL_DAEMON_TABLE_H
+#ifndef RINGTAIL_STORE_TABLE_H
+#define RINGTAIL_STORE_TABLE_H
 
 #include "shm/base.h"
 
 struct rt_entry {
 	struct rt_entry *next; /* in its bucket */
 	uint64_t hash;
-	uint64_t seq; /* of the event that set the value */
+	uint64_t seq;     /* of the event that set the value */
+	uint64_t time_ns; /* of that event */
 	uint32_t value_len;
 	uint32_t value_cap;
 	uint32_t key_len;

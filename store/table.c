@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "daemon/table.h"
+#include "store/table.h"
 
 #include <errno.h>
 #include <xxhash.h>

@@ -1,0 +1,476 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * How log and ring of a feed come to the same end: at start, whatever a crash left, and
+ * whatever was asked for anew.
+ */
+#include "daemon/journal_parts.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <linux/futex.h>
+
+#include "daemon/log.h"
+#include "store/log_read.h"
+
+#define BEAT_NS UINT64_C(1000000000)
+
+/* For a writer that was killed and still has its files: one that we know to be dead,
+ * since its ring says so, and any. */
+#define PATIENCE_DYING_NS UINT64_C(20000000000)
+#define PATIENCE_NS       UINT64_C(1000000000)
+
+/*
+ * ---- Opening ----
+ */
+
+/* Where a ring ends. */
+struct end {
+	uint64_t epoch;
+	uint64_t oldest; /* 0: there is no ring */
+	uint64_t head;
+	uint64_t patience_ns;
+};
+
+/* One event of the ring in the form of one of the log. */
+static void item_of(const struct rt_event *event, struct rt_item *ret)
+{
+	*ret = (struct rt_item){
+		.seq = event->seq,
+		.time_ns = event->time_ns,
+		.key = event->key,
+		.value = event->value,
+		.value_len = event->value_len,
+		.key_len = event->key_len,
+		.op = event->op,
+		.flags = event->flags,
+		.txn_index = event->txn_index,
+		.txn_size = event->txn_size,
+	};
+}
+
+/* All events of the ring. */
+static int visit_ring(const struct rt_writer *writer,
+		      int (*visit)(void *arg, const struct rt_item *item), void *arg,
+		      struct rt_fault *fault)
+{
+	uint64_t oldest, head;
+
+	rt_ring_bounds(&writer->segment, &oldest, &head);
+	for (uint64_t seq = oldest; seq <= head; seq++) {
+		struct rt_event event;
+		struct rt_item item;
+		int r;
+
+		if (rt_ring_look(&writer->segment, seq, &event) != RT_LOOK_EVENT) {
+			rt_fault_set(fault,
+				     "feed '%s': the ring is damaged at seq %llu; move "
+				     "its folder away to begin a new history",
+				     writer->name, (unsigned long long)seq);
+			return RT_E_CORRUPT;
+		}
+		item_of(&event, &item);
+		r = visit(arg, &item);
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+/* Of the events from @from on, the first that begins a transaction. */
+static int begin_of_txn(const struct rt_journal *j, const char *log_path, uint64_t from,
+			uint64_t *ret, struct rt_fault *fault)
+{
+	AUTO(rt_log_reader_close) struct rt_log_reader reader = { .fd = -1 };
+	struct rt_batch_cursor cursor;
+	const uint8_t *data;
+	struct rt_item item;
+	int r = rt_log_reader_open(log_path, fault, &reader);
+
+	*ret = j->log.next;
+	if (!r)
+		r = rt_log_reader_seek(&reader, from, fault);
+	while (!r &&
+	       (r = rt_log_reader_next(&reader, j->log.next - 1, fault, &data)) == 1) {
+		rt_batch_open(data, &cursor);
+		while (rt_batch_next(&cursor, &item) == 1) {
+			if (item.seq >= from && !item.txn_index) {
+				*ret = item.seq;
+				return 0;
+			}
+		}
+		r = 0;
+	}
+	return r < 0 ? r : 0;
+}
+
+/* First seq that a new ring should hold: it is filled with what comes after. */
+static int refill_from(const struct rt_journal *j, const char *log_path,
+		       uint64_t n_slots, uint64_t *ret, struct rt_fault *fault)
+{
+	uint64_t oldest = j->log.oldest ? j->log.oldest : j->log.next;
+
+	*ret = rt_max(rt_max(oldest, j->log.next > n_slots ? j->log.next - n_slots : 1),
+		      j->too_big_for_ring + 1);
+	if (*ret == oldest || *ret >= j->log.next)
+		return 0;
+	return begin_of_txn(j, log_path, *ret, ret, fault);
+}
+
+/* The newest part of the log into the ring, from where the ring ends. */
+static int refill(struct rt_journal *j, const char *log_path, struct rt_fault *fault)
+{
+	AUTO(rt_log_reader_close) struct rt_log_reader reader = { .fd = -1 };
+	uint64_t from = rt_writer_head(j->writer) + 1;
+	const uint8_t *data;
+	int r;
+
+	if (from == j->log.next)
+		return 0;
+	r = rt_log_reader_open(log_path, fault, &reader);
+	if (!r)
+		r = rt_log_reader_seek(&reader, from, fault);
+	while (!r &&
+	       (r = rt_log_reader_next(&reader, j->log.next - 1, fault, &data)) == 1) {
+		r = rt_journal_play(j, data, from);
+	}
+	return r < 0 ? r : 0;
+}
+
+struct filling {
+	struct rt_journal *journal;
+	const char *log_path;
+	struct rt_fault *fault;
+};
+
+/* For a ring that is being made. */
+static int fill(struct rt_writer *writer, void *arg)
+{
+	const struct filling *f = arg;
+	int r;
+
+	f->journal->writer = writer;
+	r = refill(f->journal, f->log_path, f->fault);
+	f->journal->writer = NULL;
+	return r;
+}
+
+/*
+ * The ring, as it is or from the log at @log_path.  What turns out to be too big for it
+ * now is in the log only, and the ring begins behind that.
+ */
+static int open_ring(struct rt_journal *j, const char *dir, const char *log_path,
+		     unsigned flags, struct rt_fault *fault)
+{
+	struct rt_ring_config ring = rt_config_ring(j->config);
+	struct filling filling = { j, log_path, fault };
+	uint64_t too_big;
+	int r;
+
+	do {
+		too_big = j->too_big_for_ring;
+		if (log_path) {
+			ring.epoch = j->log.epoch;
+			ring.fill = fill;
+			ring.fill_arg = &filling;
+			r = refill_from(j, log_path, ring.n_slots, &ring.first_seq,
+					fault);
+			if (r < 0)
+				return r;
+		}
+		r = rt_writer_open(dir, &ring,
+				   RT_WRITER_PRECISE | RT_WRITER_SELF_BEAT | flags,
+				   BEAT_NS, fault, &j->writer);
+	} while (r == RT_E_TOO_BIG && too_big != j->too_big_for_ring);
+	return r;
+}
+
+static int open_log(struct rt_journal *j, const char *path, const struct end *ring_end,
+		    int (*visit)(void *arg, const struct rt_item *item), void *arg,
+		    struct rt_fault *fault)
+{
+	const struct rt_ring_config ring = rt_config_ring(j->config);
+	const struct rt_log_config config = {
+		.name = j->config->name,
+		.mode = (uint32_t)j->config->durability,
+		.segment_size = j->config->segment_size,
+		.file_mode = ring.mode,
+		.uid = ring.uid,
+		.gid = ring.gid,
+		.first_seq = ring_end->oldest, /* it takes over what is there */
+		.epoch = ring_end->epoch,
+		.patience_ns = ring_end->patience_ns,
+	};
+	struct rt_log_report report;
+	int r = rt_log_open(path, &config, visit, arg, fault, &report, &j->log);
+
+	if (r < 0)
+		return r;
+	j->has_log = true;
+	if (report.cut_bytes)
+		rt_log(RT_LOG_WARNING,
+		       "feed '%s': cut an unfinished write of %llu bytes at the end of "
+		       "its "
+		       "log, after seq %llu",
+		       j->config->name, (unsigned long long)report.cut_bytes,
+		       (unsigned long long)j->log.next - 1);
+	if (report.new_epoch)
+		rt_log(RT_LOG_WARNING,
+		       "feed '%s': not everything that was visible may have survived: "
+		       "a "
+		       "new epoch begins after seq %llu",
+		       j->config->name, (unsigned long long)j->log.next - 1);
+	return 0;
+}
+
+/* Where a reader looks for the log: beside the ring, or behind a link there. */
+static int link_log(const struct rt_journal *j, const char *log_path)
+{
+	char target[PATH_MAX];
+	int dir_fd = j->writer->dir_fd;
+	int r;
+
+	if (j->config->durability == RT_LOG_MEMORY)
+		return 0; /* it is there itself */
+	(void)unlinkat(dir_fd, ".log.new", 0);
+	if (!realpath(log_path, target) || symlinkat(target, dir_fd, ".log.new") < 0)
+		return -errno;
+	r = renameat(dir_fd, ".log.new", dir_fd, "log") < 0 ? -errno : 0;
+	if (r == -EISDIR) { /* of a time when it was kept in memory */
+		(void)renameat(dir_fd, "log", dir_fd, "log.old");
+		r = renameat(dir_fd, ".log.new", dir_fd, "log") < 0 ? -errno : 0;
+	}
+	return r;
+}
+
+/* A feed without a log must not show one of the past. */
+static void unlink_log(const struct rt_journal *j)
+{
+	if (unlinkat(j->writer->dir_fd, "log", 0) < 0 && errno == EISDIR &&
+	    renameat(j->writer->dir_fd, "log", j->writer->dir_fd, "log.old") == 0)
+		rt_log(RT_LOG_WARNING,
+		       "feed '%s': keeps no log now; moved its log to log.old",
+		       j->config->name);
+}
+
+/* What the ring knows of its end, without taking it over; zeros if there is none. */
+static void peek_ring(const char *dir, const char *name, struct end *ret)
+{
+	AUTO(rt_segment_drop) struct rt_segment segment = RT_SEGMENT_NONE;
+	char path[PATH_MAX];
+
+	*ret = (struct end){ .patience_ns = PATIENCE_NS };
+	(void)snprintf(path, sizeof(path), "%s/%s/ring", dir, name);
+
+	AUTO_CLOSE int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+
+	if (fd < 0 || rt_segment_map(fd, false, path, NULL, &segment) < 0)
+		return;
+	rt_ring_bounds(&segment, &ret->oldest, &ret->head);
+	ret->epoch = segment.geo.epoch;
+	if (rt_load32(&segment.hot->life) & FUTEX_OWNER_DIED)
+		ret->patience_ns = PATIENCE_DYING_NS;
+}
+
+/* The ring, as the log wants it: of its epoch, and not beyond its end. */
+static int open_ring_of_log(struct rt_journal *j, const char *dir, const char *log_path,
+			    struct rt_fault *fault)
+{
+	int r = open_ring(j, dir, log_path, 0, fault);
+
+	if (r == RT_E_CORRUPT || r == RT_E_VERSION) {
+		rt_log(RT_LOG_WARNING, "%s; making it anew from the log", fault->text);
+		return open_ring(j, dir, log_path, RT_WRITER_NEW_EPOCH | RT_WRITER_ANEW,
+				 fault);
+	}
+	if (r < 0 || j->writer->segment.geo.epoch == j->log.epoch)
+		return r;
+	rt_writer_drop(j->writer);
+	j->writer = NULL;
+	return open_ring(j, dir, log_path, RT_WRITER_NEW_EPOCH, fault);
+}
+
+/* One transaction that only the ring has, to @visit and into the batch. */
+static int take_over(struct rt_journal *j, const struct rt_event *first,
+		     int (*visit)(void *arg, const struct rt_item *item), void *arg)
+{
+	struct rt_event event;
+	struct rt_item item;
+	int r = rt_batch_begin(&j->batch);
+
+	for (uint32_t i = 0; i < first->txn_size && !r; i++) {
+		if (rt_ring_look(&j->writer->segment, first->seq + i, &event) !=
+		    RT_LOOK_EVENT)
+			return RT_E_CORRUPT;
+		item_of(&event, &item);
+		r = visit(arg, &item);
+		if (r >= 0)
+			r = rt_batch_add(&j->batch, event.op, event.flags, event.key,
+					 event.key_len, event.value, event.value_len);
+	}
+	if (!r)
+		rt_batch_end(&j->batch, first->time_ns);
+	return r;
+}
+
+/* Ends the batch; what follows begins the next. */
+static int append_taken(struct rt_journal *j, uint64_t next, struct rt_fault *fault)
+{
+	int r = rt_batch_is_empty(&j->batch) ? 0
+					     : rt_log_append(&j->log, &j->batch, fault);
+
+	rt_batch_reset(&j->batch, next);
+	return r;
+}
+
+/*
+ * The ring is ahead of the log: of a time without one, or with another.  The log takes
+ * over what it lacks; if there is a hole between the two, that is for a human to judge.
+ */
+static int follow_ring(struct rt_journal *j,
+		       int (*visit)(void *arg, const struct rt_item *item), void *arg,
+		       struct rt_fault *fault)
+{
+	uint64_t oldest, head, seq = j->log.next;
+	struct rt_event event;
+	int r = 0;
+
+	rt_ring_bounds(&j->writer->segment, &oldest, &head);
+	if (seq < oldest) {
+		rt_fault_set(
+			fault,
+			"feed '%s': its log in %s ends at seq %llu and its ring begins "
+			"at %llu: restore the log, or move its folder away to begin "
+			"one "
+			"with what the ring holds",
+			j->config->name, j->log.what, (unsigned long long)seq - 1,
+			(unsigned long long)oldest);
+		return RT_E_CORRUPT;
+	}
+	rt_log(RT_LOG_INFO,
+	       "feed '%s': its log takes over seq %llu to %llu from the ring",
+	       j->config->name, (unsigned long long)seq, (unsigned long long)head);
+	rt_batch_reset(&j->batch, seq);
+	while (seq <= head && !r) {
+		if (rt_ring_look(&j->writer->segment, seq, &event) != RT_LOOK_EVENT ||
+		    event.txn_index) {
+			rt_fault_set(fault,
+				     "feed '%s': its log ends at seq %llu, in the "
+				     "middle of a "
+				     "transaction of its ring, or the ring is damaged "
+				     "there; "
+				     "move the log's folder away to begin a new one",
+				     j->config->name, (unsigned long long)seq - 1);
+			return RT_E_CORRUPT;
+		}
+		r = take_over(j, &event, visit, arg);
+		seq += event.txn_size;
+		if (!r && j->batch.len >= RT_BATCH_FULL)
+			r = append_taken(j, seq, fault);
+	}
+	return r < 0 ? r : append_taken(j, seq, fault);
+}
+
+/* The ring at the end of the log. */
+static int catch_up(struct rt_journal *j, const char *dir, const char *log_path,
+		    struct rt_fault *fault)
+{
+	int r = refill(j, log_path, fault);
+
+	if (r != RT_E_TOO_BIG)
+		return r;
+	rt_log(RT_LOG_WARNING,
+	       "feed '%s': what ends at seq %llu is too big for its ring, which begins "
+	       "behind it now",
+	       j->config->name, (unsigned long long)j->too_big_for_ring);
+	rt_writer_drop(j->writer);
+	j->writer = NULL;
+	return open_ring(j, dir, log_path, RT_WRITER_NEW_EPOCH, fault);
+}
+
+static int open_both(struct rt_journal *j, const char *dir, const char *log_path,
+		     int (*visit)(void *arg, const struct rt_item *item), void *arg,
+		     struct rt_fault *fault)
+{
+	struct end ring_end;
+	int r;
+
+	peek_ring(dir, j->config->name, &ring_end);
+	r = open_log(j, log_path, &ring_end, visit, arg, fault);
+	if (!r)
+		r = open_ring_of_log(j, dir, log_path, fault);
+	if (!r)
+		r = rt_writer_head(j->writer) < j->log.next
+			    ? catch_up(j, dir, log_path, fault)
+			    : follow_ring(j, visit, arg, fault);
+	if (r < 0)
+		return r;
+	r = link_log(j, log_path);
+	if (r < 0)
+		rt_fault_set(fault,
+			     "feed '%s': cannot link its log beside its ring: %s",
+			     j->config->name, strerror(-r));
+	return r;
+}
+
+int rt_journal_open(struct rt_journal *j, const char *dir, const char *log_path,
+		    const struct rt_feed_config *config,
+		    int (*visit)(void *arg, const struct rt_item *item), void *arg,
+		    struct rt_fault *fault)
+{
+	int r;
+
+	*j = (struct rt_journal){
+		.config = config,
+		.log = RT_LOG_NONE,
+		.sync_fd = -1,
+	};
+	if (log_path) {
+		r = open_both(j, dir, log_path, visit, arg, fault);
+	} else {
+		r = open_ring(j, dir, NULL, 0, fault);
+		if (!r)
+			r = visit_ring(j->writer, visit, arg, fault);
+		if (!r)
+			unlink_log(j);
+	}
+	if (r < 0) {
+		/* The log is as whole as it was found, and says so to the next. */
+		if (j->has_log)
+			(void)rt_log_close(&j->log, NULL);
+		rt_journal_close(j, false);
+		return r;
+	}
+	rt_writer_set_time(j->writer, 0);
+	rt_batch_reset(&j->batch, rt_writer_head(j->writer) + 1);
+	rt_journal_show(j);
+	return 0;
+}
+
+static void close_log(struct rt_journal *j)
+{
+	bool synced = rt_journal_is_synced(j) && !j->log.failed;
+	uint64_t last = j->log.next - 1;
+	struct rt_fault fault;
+
+	if (rt_log_close(&j->log, &fault) < 0)
+		rt_log(RT_LOG_ERROR, "%s", fault.text);
+	else if (synced && j->writer)
+		rt_store64(&j->writer->hot->synced_seq, last);
+}
+
+void rt_journal_close(struct rt_journal *j, bool closed)
+{
+	rt_close_fd(&j->sync_fd);
+	j->sync_fd = -1;
+	if (closed && j->has_log)
+		close_log(j);
+	rt_log_drop(&j->log);
+	rt_batch_fini(&j->batch);
+	if (closed)
+		rt_writer_close(j->writer);
+	else
+		rt_writer_drop(j->writer);
+	j->writer = NULL;
+	j->has_log = false;
+}

@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * journal_parts.h - what journal.c (changes) and journal_open.c (opening) share
+ */
+#ifndef RINGTAIL_DAEMON_JOURNAL_PARTS_H
+#define RINGTAIL_DAEMON_JOURNAL_PARTS_H
+
+#include "daemon/journal.h"
+
+#define RT_BATCH_FULL (UINT64_C(1) << 20) /* bytes; then a flush in mid-round */
+
+/*
+ * Lets the transactions of a batch out into the ring, from seq @from on.  One that is
+ * too big for it, which only the past can hold, ends that: RT_E_TOO_BIG, and
+ * too_big_for_ring is set.
+ */
+int rt_journal_play(struct rt_journal *journal, const uint8_t *data, uint64_t from);
+
+/* What readers are shown of the log. */
+void rt_journal_show(const struct rt_journal *journal);
+
+/* Has it a log that is ever synced? */
+bool rt_journal_is_synced(const struct rt_journal *journal);
+
+#endif

@@ -1,0 +1,95 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * build.h - a new snapshot from an old one and the events since
+ *
+ *	old snapshot  --.
+ *	                 merge --> new snapshot, or a reader, or a backup
+ *	log --> delta --'
+ *
+ * A delta gathers what events change; its memory is bounded by them, never by the
+ * state.  Nothing here knows rings or processes.
+ */
+#ifndef RINGTAIL_STORE_BUILD_H
+#define RINGTAIL_STORE_BUILD_H
+
+#include "store/snapshot.h"
+
+/* What changed, by key; the newest change of each counts. */
+struct rt_delta {
+	struct rt_state *states; /* keys and values in `arena` */
+	size_t n, cap;
+	struct rt_arena *arena;
+	size_t n_bytes; /* of memory in use */
+	size_t at;      /* while it is merged */
+	bool sorted;
+};
+
+void rt_delta_fini(struct rt_delta *delta);
+/* A put, a delete (also of a key that is not there), or a message, which is nothing.
+ * -ENOMEM. */
+int rt_delta_add(struct rt_delta *delta, const struct rt_item *item);
+/* The same for a state that is known as such. */
+int rt_delta_set(struct rt_delta *delta, const struct rt_state *state);
+/* Sorts, and keeps the newest of each key. */
+void rt_delta_sort(struct rt_delta *delta);
+
+/* @old with @delta, sorted, over it, in order of keys.  @old: NULL for none. */
+struct rt_merge {
+	struct rt_snapshot *old;
+	struct rt_delta *delta;
+	struct rt_state ahead; /* of the old, not given yet */
+	bool has_ahead, old_over;
+};
+
+void rt_merge_begin(struct rt_merge *merge, struct rt_snapshot *old,
+		    struct rt_delta *delta);
+/* From the first key that is not below @key on. */
+int rt_merge_seek(struct rt_merge *merge, const uint8_t *key, size_t len,
+		  struct rt_fault *fault);
+/* 1, 0 at the end, negative.  What it points to stays until the next call. */
+int rt_merge_next(struct rt_merge *merge, struct rt_fault *fault, struct rt_state *ret);
+
+/*
+ * The newest snapshot of the log folder that opens and belongs to @epoch's history, at
+ * or below @limit.  1; 0 there is none at all, and *ret_oldest (0: no segment) says
+ * where the log begins; RT_E_CORRUPT: there are some, none is usable, with the text of
+ * the newest.
+ */
+int rt_snapshot_newest(int dir_fd, const char *what, uint64_t epoch, uint64_t limit,
+		       struct rt_fault *fault, struct rt_snapshot *ret);
+
+/* A snapshot to be made. */
+struct rt_build {
+	const char *log_path; /* the folder of the log */
+	int out_dir_fd;       /* where the file goes ... */
+	const char *out_file; /* ... and its name; NULL: as a snapshot of its seq */
+	const char *name;     /* of the feed */
+	uint64_t epoch;
+	uint64_t limit; /* the newest seq that is committed; the end of a transaction */
+	size_t budget;  /* bytes of delta; more events than that make several steps */
+	mode_t file_mode;
+	uid_t uid;
+	gid_t gid;
+	bool sync;
+	const _Atomic bool *cancel; /* NULL: none; true: -ECANCELED soon */
+};
+
+struct rt_built {
+	uint64_t seq;
+	uint64_t n_entries;
+	uint64_t file_size;
+	uint64_t n_events; /* that were merged */
+	size_t peak_bytes; /* of the delta */
+};
+
+/*
+ * Makes the snapshot as of @build->limit; nothing is made if there is one already.
+ * RT_E_NO_SNAPSHOT: history does not reach back to a snapshot, or to the begin.
+ */
+int rt_snapshot_build(const struct rt_build *build, struct rt_fault *fault,
+		      struct rt_built *ret);
+
+/* Removes all but the newest RT_SNAPSHOTS_KEPT; how many went. */
+int rt_snapshots_prune(int dir_fd);
+
+#endif
