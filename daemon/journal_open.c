@@ -11,14 +11,10 @@
 #include <linux/futex.h>
 
 #include "daemon/log.h"
+#include "shm/lock.h"
 #include "store/log_read.h"
 
 #define BEAT_NS UINT64_C(1000000000)
-
-/* For a writer that was killed and still has its files: one that we know to be dead,
- * since its ring says so, and any. */
-#define PATIENCE_DYING_NS UINT64_C(20000000000)
-#define PATIENCE_NS       UINT64_C(1000000000)
 
 /*
  * ---- Opening ----
@@ -259,7 +255,7 @@ static void peek_ring(const char *dir, const char *name, struct end *ret)
 	AUTO(rt_segment_drop) struct rt_segment segment = RT_SEGMENT_NONE;
 	char path[PATH_MAX];
 
-	*ret = (struct end){ .patience_ns = PATIENCE_NS };
+	*ret = (struct end){ .patience_ns = RT_LOCK_UNKNOWN_NS };
 	(void)snprintf(path, sizeof(path), "%s/%s/ring", dir, name);
 
 	AUTO_CLOSE int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
@@ -269,7 +265,7 @@ static void peek_ring(const char *dir, const char *name, struct end *ret)
 	rt_ring_bounds(&segment, &ret->oldest, &ret->head);
 	ret->epoch = segment.geo.epoch;
 	if (rt_load32(&segment.hot->life) & FUTEX_OWNER_DIED)
-		ret->patience_ns = PATIENCE_DYING_NS;
+		ret->patience_ns = RT_LOCK_DYING_NS;
 }
 
 /* The ring, as the log wants it: of its epoch, and not beyond its end. */

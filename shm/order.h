@@ -110,15 +110,6 @@ RT_INLINE void rt_full_barrier(void)
 #endif
 }
 
-RT_INLINE void rt_pause(void)
-{
-#if defined(__x86_64__)
-	__builtin_ia32_pause();
-#elif defined(__aarch64__)
-	__asm__ volatile("isb" ::: "memory");
-#endif
-}
-
 #if RT_PLAIN_COPY
 typedef uint64_t rt_vec __attribute__((vector_size(16), aligned(1), may_alias));
 typedef uint64_t rt_u64_any __attribute__((aligned(1), may_alias));

@@ -130,7 +130,6 @@ static void words_do_what_they_say(void **state)
 	assert_int_equal(rt_add32(&word, 2), 0x3c);
 	assert_int_equal(rt_load32(&word), 0x3e);
 	rt_full_barrier();
-	rt_pause();
 }
 
 static void bounds_and_powers(void **state)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * test_recovery.c - shm/writer_open.c: what the next writer makes of a ring
+ * test_recovery.c - shm/writer_recover.c: what the next writer makes of a ring
  *
  * The state in which a writer died is made by hand, store by store as drawn in
  * shm/ring.h.
