@@ -78,12 +78,12 @@ const struct rt_command *rt_commands(size_t *ret_n)
  * ---- Finding -----------------------------------------------------------------
  */
 
-#define NAME_MAX_LEN 16u
+#define NAME_MAX_LEN 24u
 #define N_HASHED     256u /* some times the number of commands; a power of two */
 
-/* A name as two words, capitals as small letters, filled up with blanks. */
+/* A name as three words, capitals as small letters, filled up with blanks. */
 struct folded {
-	uint64_t a, b;
+	uint64_t a, b, c;
 	size_t len;
 };
 
@@ -118,13 +118,14 @@ RT_INLINE struct folded fold(const uint8_t *name, size_t len)
 {
 	const uint64_t bits = UINT64_C(0x2020202020202020);
 	uint64_t b = len > 8 ? load_few(name + 8, len - 8) : 0;
+	uint64_t c = len > 16 ? load_few(name + 16, len - 16) : 0;
 
-	return (struct folded){ load_few(name, len) | bits, b | bits, len };
+	return (struct folded){ load_few(name, len) | bits, b | bits, c | bits, len };
 }
 
 RT_INLINE unsigned hash_name(struct folded name)
 {
-	uint64_t mixed = name.a ^ (name.b << 23 | name.b >> 41);
+	uint64_t mixed = name.a ^ (name.b << 23 | name.b >> 41) ^ name.c;
 
 	return (unsigned)(mixed * UINT64_C(0x9e3779b97f4a7c15) >> 56);
 }
@@ -157,7 +158,7 @@ const struct rt_command *rt_command_find(const uint8_t *name, size_t len)
 		unsigned i = hashed[at] - 1u;
 
 		if (names[i].a == wanted.a && names[i].b == wanted.b &&
-		    names[i].len == wanted.len)
+		    names[i].c == wanted.c && names[i].len == wanted.len)
 			return &commands[i];
 	}
 	return NULL;

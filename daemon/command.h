@@ -36,7 +36,7 @@ RT_INLINE struct rt_arg rt_arg(const struct rt_request *request, uint32_t i)
 #define RT_CMD_NO_MULTI 0x10u /* refused there */
 
 struct rt_command {
-	const char *name; /* in small letters, 16 at most */
+	const char *name; /* in small letters, 24 at most */
 	int arity;        /* arguments with the name; negative: at least so many */
 	uint32_t flags;
 	int first, last, step; /* which arguments are keys; last -1: to the end */
