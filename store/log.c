@@ -397,24 +397,6 @@ int rt_log_retain(struct rt_log *log, uint64_t max_bytes, uint64_t max_age_ns,
 	return n;
 }
 
-int rt_log_restart(struct rt_log *log, uint64_t first_seq, struct rt_fault *fault)
-{
-	AUTO(rt_segments_fini) struct rt_segments segments = { 0 };
-	int r = rt_segments_list(log->dir_fd, &segments);
-
-	if (r < 0)
-		return fail(log, fault, "list segments", r);
-	finish_segment(log);
-	for (size_t i = 0; i < segments.n; i++)
-		remove_segment(log, segments.first_seqs[i]);
-	log->next = first_seq;
-	log->oldest = 0;
-	log->n_bytes = 0;
-	log->unsynced = false;
-	log->synced = first_seq - 1;
-	return roll(log, 0, fault);
-}
-
 int rt_log_new_epoch(struct rt_log *log, uint64_t epoch, struct rt_fault *fault)
 {
 	AUTO_FREE struct rt_epoch *epochs = NULL;

@@ -123,9 +123,6 @@ int rt_log_append(struct rt_log *log, struct rt_batch *batch, struct rt_fault *f
 /* For RT_LOG_OS.  A failed sync is final: see `failed`. */
 int rt_log_sync(struct rt_log *log, struct rt_fault *fault);
 
-/* Forgets everything and begins again at @first_seq, in the same epoch. */
-int rt_log_restart(struct rt_log *log, uint64_t first_seq, struct rt_fault *fault);
-
 /*
  * Removes segments wholly below @seq; never the newest.  Returns how many went.
  */

@@ -76,6 +76,20 @@ static void open_faulty(struct logrig *rig, uint32_t mode)
 	lr_open(rig);
 }
 
+/* So many segments that things can be removed. */
+static void fill(struct logrig *rig, unsigned n_segments)
+{
+	struct rt_segments s;
+	size_t n = 0;
+
+	while (n < n_segments) {
+		lr_append(rig, 25);
+		s = lr_segments(rig);
+		n = s.n;
+		rt_segments_fini(&s);
+	}
+}
+
 /* Closed and opened again: exactly up to @last. */
 static void assert_holds(struct logrig *rig, uint64_t last)
 {
@@ -127,8 +141,7 @@ static void short_writes_and_interrupts_are_gone_on_with(void **state)
 	}
 	assert_false(rig->log.failed);
 	fail_next(RESERVE, EINTR, 2, 0);
-	t_ok(rt_log_restart(&rig->log, rig->log.next, &rig->fault));
-	t_ok(lr_try_append(rig, 1));
+	fill(rig, 2);
 	assert_holds(rig, rig->log.next - 1);
 }
 
@@ -344,20 +357,6 @@ static void a_batch_of_gigabytes_is_refused(void **state)
 	t_ok(lr_try_append(rig, 1));
 }
 
-/* So many segments that things can be removed. */
-static void fill(struct logrig *rig, unsigned n_segments)
-{
-	struct rt_segments s;
-	size_t n = 0;
-
-	while (n < n_segments) {
-		lr_append(rig, 25);
-		s = lr_segments(rig);
-		n = s.n;
-		rt_segments_fini(&s);
-	}
-}
-
 static uint64_t bytes_on_disk(struct logrig *rig)
 {
 	struct rt_segments s = lr_segments(rig);
@@ -439,48 +438,6 @@ static void retention_by_age(void **state)
 	rt_segments_fini(&s);
 }
 
-static void restart_forgets_and_goes_on_elsewhere(void **state)
-{
-	struct logrig *rig = *state;
-
-	lr_open(rig);
-	fill(rig, 3);
-	t_ok(rt_log_restart(&rig->log, 100001, &rig->fault));
-	assert_int_equal(rig->log.oldest, 100001);
-	assert_int_equal(rig->log.epoch, LR_EPOCH);
-	lr_close(rig);
-	lr_open(rig);
-	assert_int_equal(rig->seen, 0);
-	assert_int_equal(rig->log.next, 100001);
-}
-
-static void restart_then_append(void **state)
-{
-	struct logrig *rig = *state;
-
-	lr_open(rig);
-	fill(rig, 3);
-	t_ok(rt_log_restart(&rig->log, 100001, &rig->fault));
-	lr_append(rig, 5);
-	assert_int_equal(rig->log.n_bytes, bytes_on_disk(rig));
-	assert_holds(rig, rig->log.next - 1);
-	assert_int_equal(rig->first, 100001);
-	assert_int_equal(rig->log.epoch, LR_EPOCH);
-}
-
-static void a_restart_without_room_is_tried_again(void **state)
-{
-	struct logrig *rig = *state;
-
-	open_faulty(rig, RT_LOG_OS);
-	fill(rig, 2);
-	fail_next(RESERVE, ENOSPC, 2, 0);
-	t_is(rt_log_restart(&rig->log, 101, &rig->fault), -ENOSPC);
-	t_is(lr_try_append(rig, 1), -ENOSPC);
-	t_ok(lr_try_append(rig, 1));
-	assert_holds(rig, 101);
-}
-
 /*
  * ---- Epochs ----
  */
@@ -536,12 +493,12 @@ static void epochs_without_end(void **state)
 	struct rt_epoch *epochs = calloc(RT_EPOCHS_MAX, sizeof(*epochs));
 	size_t n;
 
+	rig->config.first_seq = 100001;
 	lr_open(rig);
 	for (unsigned i = 0; i < RT_EPOCHS_MAX; i++)
 		epochs[i] = (struct rt_epoch){ i + 1, i + 1 };
 	t_ok(rt_epochs_write(rig->log.dir_fd, epochs, RT_EPOCHS_MAX));
 	free(epochs);
-	t_ok(rt_log_restart(&rig->log, 100001, &rig->fault));
 	t_ok(rt_log_new_epoch(&rig->log, 0xeeee, &rig->fault));
 	t_ok(rt_epochs_read(rig->log.dir_fd, &epochs, &n));
 	assert_int_equal(n, RT_EPOCHS_MAX);
@@ -608,9 +565,6 @@ int main(void)
 		T(drop_below_never_takes_what_is_needed),
 		T(retention_by_bytes),
 		T(retention_by_age),
-		T(restart_forgets_and_goes_on_elsewhere),
-		T(restart_then_append),
-		T(a_restart_without_room_is_tried_again),
 		T(epochs_are_good_below_their_end),
 		T(an_epoch_in_which_nothing_was_is_forgotten),
 		T(epochs_without_end),
