@@ -59,7 +59,7 @@
 #define RT_TOPIC_HASHED 31u /* keys hash to topics 0 .. 30 */
 
 /* rt_hot.state */
-enum rt_state {
+enum rt_ring_state {
 	RT_STATE_NEW = 0, /* no writer has opened it yet */
 	RT_STATE_LIVE = 1,
 	RT_STATE_CLOSED = 2, /* closed by its writer; another may go on */
@@ -132,7 +132,7 @@ struct rt_hot {
 	_Atomic uint64_t floor;
 	uint8_t pad1[RT_LINE - 8];
 
-	_Atomic uint32_t state;         /* enum rt_state */
+	_Atomic uint32_t state;         /* enum rt_ring_state */
 	_Atomic uint32_t barrier;       /* enum rt_barrier */
 	_Atomic uint64_t heartbeat_ns;  /* CLOCK_MONOTONIC of the last sign of life */
 	_Atomic uint64_t beat_every_ns; /* how often the writer promises one; 0 never */

@@ -258,7 +258,7 @@ uint64_t rt_ring_bytes_from(const struct rt_segment *segment, uint64_t seq);
 /* Bytes of payload that an event takes. */
 uint64_t rt_ring_payload_of(const struct rt_event *ev);
 
-/* enum rt_state of the writer as a reader can tell it. */
+/* enum rt_ring_state of the writer as a reader can tell it. */
 enum rt_liveness {
 	RT_LIVE = 1,
 	RT_STALLED = 2,

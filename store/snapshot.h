@@ -20,7 +20,7 @@
  * Everything is aligned to 8 and in host order.  Keys are ordered as memcmp() orders
  * them, a shorter one before what it begins.  A file appears under its name by rename,
  * complete and as safe as its log is; it is read by preads, so one that is cut
- *meanwhile is an error return.  Whoever has it open can finish when it is removed.
+ * meanwhile is an error return.  Whoever has it open can finish when it is removed.
  */
 #ifndef RINGTAIL_STORE_SNAPSHOT_H
 #define RINGTAIL_STORE_SNAPSHOT_H
@@ -32,8 +32,9 @@
 #define RT_SNAP_FOOTER_MAGIC UINT64_C(0x31646e456e536c54)
 #define RT_SNAP_FORMAT       1u
 #define RT_SNAP_START        4096u
-#define RT_SNAP_BLOCK_FULL   (64u << 10) /* a block ends with the entry that passes it \
-					  */
+#define RT_SNAP_BLOCK_FULL \
+	(64u << 10) /* a block ends with the entry that passes it \
+		     */
 #define RT_SNAPSHOTS_KEPT 2u
 
 struct rt_snap_header {
