@@ -174,6 +174,8 @@ static int take_txn(struct ringtail *r)
 			return RINGTAIL_NOTHING;
 		if (item.seq < r->next)
 			continue; /* sought into the middle of a batch */
+		if (item.seq - item.txn_index + cursor->txn_size - 1 > r->until)
+			return rt_reader_ended(r);
 		e = rt_buffer_reserve(buffer, buffer->n + 1, 0);
 		if (e < 0) {
 			r->in_log = false; /* found again by the next call */

@@ -41,6 +41,8 @@ static int check_start(const struct ringtail_options *o)
 		return invalid("time_ns is set, but start is not RINGTAIL_START_TIME");
 	if (o->start == RINGTAIL_START_SNAPSHOT)
 		return unsupported("starting from a snapshot");
+	if (o->until && o->start == RINGTAIL_START_AFTER_SEQ && o->until < o->seq)
+		return invalid("until is below seq, where reading begins");
 	return 0;
 }
 
@@ -103,6 +105,8 @@ static int start_in_log(struct ringtail *r, uint64_t seq, uint64_t oldest,
 			     r->segment.geo.name, seq, oldest, head);
 		return RINGTAIL_E_COMPACTED;
 	}
+	if (oldest > r->until)
+		oldest = r->until + 1; /* what nobody asked for is not missed */
 	r->gap = (struct ringtail_gap_info){
 		.first = seq + 1,
 		.count = oldest - 1 - seq,
@@ -148,6 +152,8 @@ static int start_after_marker(struct ringtail *r, const struct ringtail_options 
 			o->marker);
 		return e;
 	}
+	if (r->until < seq)
+		return invalid("until is below the marker, where reading begins");
 	e = rt_reader_same_history(r, epoch, seq);
 	if (e < 0 && e != RINGTAIL_E_EPOCH)
 		return e;
@@ -259,12 +265,15 @@ static int open_with(int fd, const char *path, const struct ringtail_options *o,
 	r->on_gap = o->on_gap;
 	r->wait = o->wait;
 	r->spin_ns = o->spin_ns;
+	r->until = o->until ? o->until : UINT64_MAX;
 	r->fd_mode = o->fd_mode;
 	r->sleeper.hot = r->segment.hot;
 	r->sleeper.bell = r->bell;
 	r->sleeper.cancel = &r->cancel;
 	r->sleeper.always = r->segment.geo.wake_mode == RT_WAKE_ALWAYS;
-	r->sleeper.topics = r->filters.topics;
+	/* The end can be reached by events that no filter matches. */
+	r->sleeper.topics =
+		o->until ? rt_sleep_topics(1u << RT_TOPIC_ANY) : r->filters.topics;
 	e = find_start(r, o);
 	if (e < 0)
 		return e;

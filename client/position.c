@@ -58,6 +58,16 @@ static void lose(struct ringtail *r, const struct ringtail_gap_info *gap)
 	r->marker_seq = r->position;
 }
 
+int rt_reader_ended(struct ringtail *r)
+{
+	if (!r->stop)
+		rt_fault_set(&r->fault,
+			     "feed '%s': the end: everything up to seq %" PRIu64
+			     " has been read, and no more was asked for",
+			     r->segment.geo.name, r->until);
+	return rt_reader_stop(r, RINGTAIL_E_END);
+}
+
 /*
  * ---- Gaps ----
  */
@@ -99,11 +109,15 @@ static int gap(struct ringtail *r, uint64_t at, uint64_t oldest, uint32_t cause)
 {
 	struct ringtail_gap_info gap = {
 		.first = r->next,
-		.count = at - r->next,
-		.skipped = at - oldest,
 		.cause = cause,
 	};
 
+	/* What nobody asked for is not missed. */
+	if (at > r->until)
+		at = r->until + 1;
+	oldest = rt_min(oldest, at);
+	gap.count = at - r->next;
+	gap.skipped = at - oldest;
 	if (r->leaves_gaps && r->on_gap == RINGTAIL_ON_GAP_SKIP)
 		return RINGTAIL_GAP;
 	if (r->on_gap == RINGTAIL_ON_GAP_SKIP) {
@@ -307,6 +321,8 @@ static int fetch_txn(struct ringtail *r, struct rt_event *ev)
 		return lapped(r);
 	if (look != RT_LOOK_EVENT)
 		return corrupt(r, r->next);
+	if (last > r->until)
+		return rt_reader_ended(r);
 	buffer->last = last;
 	r->next = last + 1;
 	if (buffer->n)
@@ -365,8 +381,11 @@ int rt_reader_fetch(struct ringtail *r)
 	for (;;) {
 		bool was_in_log = r->in_log;
 		uint64_t before = r->next;
-		int outcome = was_in_log ? rt_reader_fetch_log(r) : fetch_from_ring(r);
+		int outcome;
 
+		if (RT_UNLIKELY(before > r->until))
+			return rt_reader_ended(r);
+		outcome = was_in_log ? rt_reader_fetch_log(r) : fetch_from_ring(r);
 		if (RT_LIKELY(outcome == RINGTAIL_EVENT))
 			return outcome;
 		r->buffer.n = 0; /* described, but not to be believed */
@@ -376,7 +395,7 @@ int rt_reader_fetch(struct ringtail *r)
 			return RINGTAIL_NOTHING;
 		if (end == UINT64_MAX)
 			end = rt_load64(&r->segment.hot->head);
-		if (r->next > end && !r->in_log)
+		if (r->next > end && !r->in_log && r->next <= r->until)
 			return RINGTAIL_NOTHING;
 	}
 }
@@ -387,6 +406,9 @@ int rt_reader_lend(struct ringtail *r, struct ringtail_event *event)
 	struct rt_event ev;
 
 	for (;;) {
+		if (RT_UNLIKELY(r->next > r->until))
+			return rt_reader_ended(r);
+
 		enum rt_look look = rt_ring_look(&r->segment, r->next, &ev);
 		uint64_t before = r->next;
 		bool wanted = look == RT_LOOK_EVENT && rt_reader_wants(r, &ev);
@@ -402,6 +424,8 @@ int rt_reader_lend(struct ringtail *r, struct ringtail_event *event)
 				return outcome;
 			continue;
 		}
+		if (RT_UNLIKELY(ev.seq - ev.txn_index + ev.txn_size - 1 > r->until))
+			return rt_reader_ended(r);
 		if (wanted) {
 			rt_event_describe(&ev, event);
 			r->lent_last = event->seq == event->rev;
@@ -414,7 +438,7 @@ int rt_reader_lend(struct ringtail *r, struct ringtail_event *event)
 		if (ev.txn_index + 1 == ev.txn_size)
 			r->marker_seq = r->position;
 		r->next++;
-		if (r->next > end)
+		if (r->next > end && r->next <= r->until)
 			return RINGTAIL_NOTHING;
 	}
 }

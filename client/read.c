@@ -26,10 +26,16 @@ RT_INLINE bool has_buffered(const struct ringtail *r)
 	return r->buffer.at < r->buffer.n;
 }
 
+static void answered(struct ringtail *r)
+{
+	r->answered = true;
+	r->direct = r->until == UINT64_MAX;
+}
+
 static int tell_gap(struct ringtail *r)
 {
 	r->gap_due = false;
-	r->answered = true;
+	answered(r);
 	return RINGTAIL_GAP;
 }
 
@@ -88,22 +94,21 @@ static RT_COLD int get_slowly(struct ringtail *r,
 		outcome = rt_reader_wait(r, try, arg, timeout_ns);
 	if (!r->answered)
 		r->death_due = false; /* it was dead already when we came */
-	r->answered = true;
+	answered(r);
 	return outcome;
 }
 
 /* Into the buffer, if it is empty. */
 RT_INLINE int get(struct ringtail *r, int64_t timeout_ns)
 {
+	bool going = r->answered && !r->stop && !rt_load32(&r->cancel);
 	int outcome;
-
-	bool going = !r->stop && !rt_load32(&r->cancel);
 
 	if (RT_UNLIKELY(r->borrowed))
 		settle(r);
 	if (has_buffered(r) && RT_LIKELY(going))
 		return RINGTAIL_EVENT;
-	if (RT_LIKELY(going && r->answered)) {
+	if (RT_LIKELY(going)) {
 		outcome = rt_reader_fetch(r);
 		if (RT_LIKELY(outcome != RINGTAIL_NOTHING))
 			return outcome;
@@ -119,7 +124,7 @@ RT_INLINE bool next_at_once(struct ringtail *r, struct ringtail_event *event)
 {
 	struct rt_event ev;
 
-	if (RT_UNLIKELY(!r->answered || r->stop || r->borrowed || has_buffered(r) ||
+	if (RT_UNLIKELY(!r->direct || r->stop || r->borrowed || has_buffered(r) ||
 			rt_load32(&r->cancel)))
 		return false;
 	if (RT_UNLIKELY(r->in_log) ||
@@ -243,7 +248,7 @@ int ringtail_next_batch(struct ringtail *r, struct ringtail_batch *batch,
 
 static int borrow(struct ringtail *r, struct ringtail_event *event, int64_t timeout_ns)
 {
-	bool going = !r->stop && !rt_load32(&r->cancel);
+	bool going = r->answered && !r->stop && !rt_load32(&r->cancel);
 	int outcome = RINGTAIL_NOTHING;
 
 	if (has_buffered(r) && going) {
@@ -251,7 +256,7 @@ static int borrow(struct ringtail *r, struct ringtail_event *event, int64_t time
 		hand_out(r, event);
 		return RINGTAIL_EVENT;
 	}
-	if (going && r->answered)
+	if (going)
 		outcome = lend(r, event);
 	if (outcome == RINGTAIL_NOTHING)
 		outcome = get_slowly(r, try_lend, event, timeout_ns);

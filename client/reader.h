@@ -28,10 +28,12 @@ struct ringtail {
 	struct rt_segment segment;
 	uint64_t next;     /* the seq to look at next; everything below is fetched */
 	uint64_t position; /* everything up to it is handed out, filtered or lost */
+	uint64_t until;    /* nothing above it is wanted; UINT64_MAX: no end */
 	uint64_t delivered;
 	struct rt_buffer buffer;
 	int stop;       /* the first reason to stop; 0 while there is none */
 	bool answered;  /* the first call has been, and no gap waits to be told */
+	bool direct;    /* ... and there is no end to look for with each event */
 	bool borrowed;  /* the newest call was a borrow that brought an event */
 	bool lent;      /* event `next` is borrowed ... */
 	bool overrun;   /* ... and was found overwritten */
@@ -117,6 +119,9 @@ int rt_reader_same_history(struct ringtail *r, uint64_t epoch, uint64_t seq);
 
 /* As rt_reader_fetch(); RINGTAIL_NOTHING with in_log cleared: go on in the ring. */
 int rt_reader_fetch_log(struct ringtail *r);
+
+/* Everything up to `until` was read, or what follows goes beyond it: stops. */
+int rt_reader_ended(struct ringtail *r);
 
 /* Accounts for the @n events after the position. */
 void rt_reader_filtered(struct ringtail *r, uint64_t n);
