@@ -83,6 +83,8 @@ struct rt_writer {
 	uint64_t quarter_pos; /* not be lapped asleep by topics that are not theirs */
 	uint64_t wakes, wake_calls;
 	uint32_t held; /* topics that were committed for while holding */
+	bool self_beat;
+	uint64_t beat_every_ns;
 	struct rt_keeper_slot *keeper;
 	struct rt_segment segment;
 	int lock_fd;
@@ -112,6 +114,19 @@ void rt_writer_close(struct rt_writer *writer);
  * For tests, and for a successor process that takes over.
  */
 void rt_writer_drop(struct rt_writer *writer);
+
+/*
+ * Moves the feed to a new ring file, as @config asks for it: with another size, owner,
+ * group or mode.  The lock is kept; name, epoch and seqs go on.  Readers that may open
+ * the new file follow and lose nothing that it holds; others end with -EACCES.  Not
+ * within a transaction.  The memory of both rings is needed for a moment.
+ *
+ * Negative, and nothing was changed: as rt_writer_open(); -EINVAL another wake mode.
+ * The bell follows; if it cannot, it is the next rt_writer_bell_check() that moves it,
+ * and sleepers may be late by a sweep until then.
+ */
+int rt_writer_move(struct rt_writer *writer, const struct rt_ring_config *config,
+		   struct rt_fault *fault);
 
 /* 0 reads the clock at each commit; times never go back. */
 void rt_writer_set_time(struct rt_writer *writer, uint64_t time_ns);

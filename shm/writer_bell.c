@@ -63,7 +63,9 @@ static bool bell_is_whole(const struct rt_writer *w, int fd)
 
 	return fstat(fd, &st) == 0 && S_ISREG(st.st_mode) &&
 	       st.st_size == sizeof(struct rt_bell) &&
-	       (st.st_mode & 07777) == w->config.bell_mode;
+	       (st.st_mode & 07777) == w->config.bell_mode &&
+	       (w->config.uid == (uid_t)-1 || w->config.uid == st.st_uid) &&
+	       (w->config.gid == (gid_t)-1 || w->config.gid == st.st_gid);
 }
 
 /* The bell that is there, since sleepers of the last writer may have rung it. */
@@ -113,25 +115,32 @@ void rt_writer_wake_everybody(struct rt_hot *hot)
 	rt_wake_life(hot);
 }
 
-int rt_writer_bell_check(struct rt_writer *w)
+static bool is_in_place(const struct rt_writer *w)
 {
-	int r;
-
-	if (!w->bell)
-		return 0;
-
 	AUTO_CLOSE int fd =
 		openat(w->dir_fd, BELL_NAME, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
 
-	if (fd >= 0 && bell_is_whole(w, fd) && inode_of(fd) == w->bell_ino &&
-	    w->bell->id == w->bell_id)
+	return fd >= 0 && bell_is_whole(w, fd) && inode_of(fd) == w->bell_ino &&
+	       w->bell->id == w->bell_id;
+}
+
+int rt_writer_renew_bell(struct rt_writer *w, struct rt_fault *fault)
+{
+	int r;
+
+	if (is_in_place(w))
 		return 0;
-	r = make_bell(w, NULL);
+	r = make_bell(w, fault);
 	if (r < 0)
 		return r;
 	rt_store64(&w->hot->bell_id, w->bell_id);
 	rt_writer_wake_everybody(w->hot);
 	return 1;
+}
+
+int rt_writer_bell_check(struct rt_writer *w)
+{
+	return w->bell ? rt_writer_renew_bell(w, NULL) : 0;
 }
 
 bool rt_writer_bell_fault(struct rt_writer *w, const void *addr)

@@ -158,50 +158,171 @@ static void retire(struct rt_segment *old, uint64_t successor)
 	rt_store32(&old->hot->state, RT_STATE_RETIRED);
 }
 
+/* What is known of the feed beside its events goes on in the new file. */
+static void carry_words(struct rt_writer *w, const struct rt_hot *old)
+{
+	struct rt_hot *hot = w->hot;
+
+	rt_store64(&hot->n_writers, rt_load64(&old->n_writers));
+	rt_store64(&hot->n_txns, w->n_txns = rt_load64(&old->n_txns));
+	rt_store64(&hot->n_bytes, w->n_bytes = rt_load64(&old->n_bytes));
+}
+
+/* The same of a writer that goes on without a break: what a start begins anew. */
+static void carry_life(struct rt_writer *w, const struct rt_writer *was)
+{
+	const struct rt_hot *old = was->hot;
+	struct rt_hot *hot = w->hot;
+
+	w->bell = was->bell;
+	w->sweep = was->sweep;
+	w->fixed_ns = was->fixed_ns;
+	w->held = 0; /* everybody will be woken */
+	rt_store64(&hot->n_txns, w->n_txns = was->n_txns);
+	rt_store64(&hot->n_bytes, w->n_bytes = was->n_bytes);
+	rt_store64(&hot->n_wakes, w->wakes = was->wakes);
+	rt_store64(&hot->n_wake_calls, w->wake_calls = was->wake_calls);
+	rt_store64(&hot->bell_id, was->bell_id);
+	rt_store64(&hot->opened_ns, rt_load64(&old->opened_ns));
+	rt_store64(&hot->n_sweeps, rt_load64(&old->n_sweeps));
+	rt_store64(&hot->n_syncs, rt_load64(&old->n_syncs));
+	rt_store64(&hot->sync_ns, rt_load64(&old->sync_ns));
+	rt_store64(&hot->synced_at_ns, rt_load64(&old->synced_at_ns));
+	rt_store64(&hot->synced_seq, rt_load64(&old->synced_seq));
+	rt_store32(&hot->durability, rt_load32(&old->durability));
+}
+
+/* Can every byte of the old ring mean in the new one what it meant there? */
+static bool is_alike(const struct rt_geometry *old, const struct rt_geometry *new)
+{
+	return old->n_slots == new->n_slots && old->payload_size == new->payload_size &&
+	       old->max_key <= new->max_key && old->max_value <= new->max_value;
+}
+
+/* The events of @old, of the same size: all that is held, where it is. */
+static void copy_over(struct rt_writer *w, const struct rt_segment *old,
+		      const struct rt_writer *was)
+{
+	const struct rt_geometry *geo = &old->geo;
+
+	/* Nobody can see the new one yet, and nobody else stores to the old. */
+	memcpy((void *)w->slots, old->slots, geo->n_slots * sizeof(struct rt_slot));
+	memcpy(w->payload, old->payload, geo->payload_size);
+	w->next = was->next;
+	w->floor = was->floor;
+	w->pos = was->pos;
+	rt_store64(&w->hot->head, w->next - 1);
+}
+
+/* A new ring of @epoch with what @was, which is not touched, has in @old. */
+static int make_successor(struct rt_writer *w, const struct rt_writer *was,
+			  const struct rt_segment *old, uint64_t epoch,
+			  struct rt_fault *fault)
+{
+	static struct rt_bell quiet;
+	int r = make_ring(w, epoch, was->floor - 1, fault);
+
+	if (r < 0)
+		return r;
+	if (is_alike(&old->geo, &w->segment.geo)) {
+		copy_over(w, old, was);
+		return 0;
+	}
+	rt_writer_init_limits(w);
+	be_quiet(w, &quiet);
+	w->last_ns = 0; /* what is carried keeps its own times */
+	r = carry_over(w, old, was->floor, was->next - 1, fault);
+	end_quiet(w);
+	w->last_ns = was->last_ns;
+	return r;
+}
+
 /*
- * Moves the feed from @old, recovered already, to a new file.  Readers see: the old
- * ring retired, while the name still leads to it, so that they look again; the new
- * file under the name; a wake-up.  A writer that dies after the first leaves a ring
- * that the next one takes up as if it had never been retired; one that dies after
- * the second leaves nobody behind, since the old ring says where to look.
+ * The new ring, complete, takes the place of the old one.  Readers see: the old ring
+ * retired, while the name still leads to it, so that they look again; the new file
+ * under the name; a wake-up.  A writer that dies after the first leaves a ring that the
+ * next one takes up as if it had never been retired; one that dies after the second
+ * leaves nobody behind, since the old ring says where to look.
  */
+static int take_its_place(struct rt_writer *w, struct rt_segment *old,
+			  struct rt_fault *fault)
+{
+	uint32_t state = rt_load32(&old->hot->state);
+	int r;
+
+	retire(old, w->segment.geo.instance);
+	r = publish_ring(w, fault);
+	if (r < 0) {
+		rt_store32(&old->hot->state, state);
+		return r;
+	}
+	rt_writer_wake_everybody(old->hot);
+	return 0;
+}
+
 int rt_writer_replace(struct rt_writer *w, bool new_epoch, struct rt_fault *fault)
 {
 	AUTO(rt_segment_drop) struct rt_segment old = w->segment;
-	static struct rt_bell quiet;
-	uint64_t head = w->next - 1;
-	uint64_t from = w->floor;
+	struct rt_writer was = *w;
 	uint64_t epoch = new_epoch ? w->config.epoch : old.geo.epoch;
-	uint64_t last_ns = w->last_ns;
-	uint32_t state;
 	int r;
 
 	w->segment = RT_SEGMENT_NONE;
 	if (!epoch)
 		epoch = rt_random64();
 	r = new_epoch ? make_filled(w, epoch, fault)
-		      : make_ring(w, epoch, from - 1, fault);
-	if (!r && !new_epoch) {
-		rt_writer_init_limits(w);
-		be_quiet(w, &quiet);
-		w->last_ns = 0; /* what is carried keeps its own times */
-		r = carry_over(w, &old, from, head, fault);
-		end_quiet(w);
-		w->last_ns = last_ns;
-	}
+		      : make_successor(w, &was, &old, epoch, fault);
 	if (r < 0)
 		return r;
-	rt_store64(&w->hot->n_writers, rt_own64(&old.hot->n_writers));
-	rt_store64(&w->hot->n_txns, w->n_txns = rt_own64(&old.hot->n_txns));
-	rt_store64(&w->hot->n_bytes, w->n_bytes = rt_own64(&old.hot->n_bytes));
-	state = rt_load32(&old.hot->state);
-	retire(&old, w->segment.geo.instance);
-	r = publish_ring(w, fault);
+	carry_words(w, old.hot);
+	return take_its_place(w, &old, fault);
+}
+
+/* The ring that was made, and its keeper, go; the writer stays with the old one. */
+static void give_up(struct rt_writer *w)
+{
+	if (w->keeper)
+		rt_keeper_remove(w->keeper);
+	rt_segment_drop(&w->segment);
+	(void)unlinkat(w->dir_fd, RT_RING_TMP_NAME, 0); /* it may not be there yet */
+}
+
+/*
+ * While the new ring is made the old one is the feed, and a failure leaves it as it
+ * was. The new one has everything of a ring that lives before anybody can see it: its
+ * own entry in the list of the keeper, the lock, heartbeat and state.  A writer that
+ * dies on the way has both marked by the kernel.
+ */
+int rt_writer_move(struct rt_writer *w, const struct rt_ring_config *config,
+		   struct rt_fault *fault)
+{
+	struct rt_writer new = *w;
+	int r;
+
+	if (w->in_txn || config->wake_mode != w->config.wake_mode)
+		return rt_writer_fail(fault, w->name, "move its ring", -EINVAL);
+	new.config = *config;
+	new.config.name = w->name;
+	new.segment = RT_SEGMENT_NONE;
+	new.keeper = NULL;
+	r = make_successor(&new, w, &w->segment, w->segment.geo.epoch, fault);
+	if (!r) {
+		carry_words(&new, w->hot);
+		carry_life(&new, w);
+		rt_writer_init_limits(&new);
+		r = rt_writer_start(&new, fault);
+	}
+	if (!r)
+		r = take_its_place(&new, &w->segment, fault);
 	if (r < 0) {
-		rt_store32(&old.hot->state, state);
+		give_up(&new);
 		return r;
 	}
-	rt_writer_wake_everybody(old.hot);
+	rt_keeper_remove(w->keeper);
+	rt_segment_drop(&w->segment);
+	*w = new;
+	/* For those who may read now; if that fails, the next beat tries again. */
+	(void)rt_writer_bell_check(w);
 	return 0;
 }
 

@@ -154,33 +154,29 @@ static int open_ring(struct rt_writer *w, unsigned flags, struct rt_fault *fault
 	return 0;
 }
 
-static int start(struct rt_writer *w, unsigned flags, uint64_t beat_every_ns,
-		 struct rt_fault *fault)
+int rt_writer_start(struct rt_writer *w, struct rt_fault *fault)
 {
 	struct rt_hot *hot = w->hot;
 	struct rt_keeping keeping = {
 		.ring_fd = w->segment.fd,
 		.lock_fd = w->lock_fd,
 		.hot = hot,
-		.beat_every_ns = flags & RT_WRITER_SELF_BEAT ? 0 : beat_every_ns,
+		.beat_every_ns = w->self_beat ? 0 : w->beat_every_ns,
 		.sweep = w->sweep,
 	};
 	int r;
 
+	mark_lock(w);
 	w->fence = !rt_barrier_register();
 	rt_store32(&hot->barrier, w->fence ? RT_BARRIER_WRITER : RT_BARRIER_SLEEPER);
-	rt_store64(&hot->beat_every_ns, beat_every_ns);
+	rt_store64(&hot->beat_every_ns, w->beat_every_ns);
 	rt_store64(&hot->sweep_every_ns, w->sweep ? SWEEP_NS : 0);
 	rt_store32(&hot->writer_pid, (uint32_t)getpid());
-	rt_store64(&hot->opened_ns, rt_now_ns(CLOCK_REALTIME));
-	rt_store64(&hot->n_writers, rt_own64(&hot->n_writers) + 1);
-	rt_store32(&hot->durability, 0); /* until a log is known to be there */
 	rt_writer_beat(w);
 	r = rt_keeper_add(&keeping, &w->keeper);
 	if (r < 0)
 		return rt_writer_fail(fault, w->name, "start its keeper", r);
 	rt_store32(&hot->state, RT_STATE_LIVE);
-	rt_writer_wake_everybody(hot);
 	return 0;
 }
 
@@ -223,6 +219,8 @@ int rt_writer_open(const char *dir, const struct rt_ring_config *config, unsigne
 				 .dir_fd = -1,
 				 .segment = RT_SEGMENT_NONE };
 	w->config = *config;
+	w->self_beat = flags & RT_WRITER_SELF_BEAT;
+	w->beat_every_ns = beat_every_ns;
 	w->clock = flags & RT_WRITER_PRECISE ? CLOCK_REALTIME : CLOCK_REALTIME_COARSE;
 	memcpy(w->name, config->name, strlen(config->name) + 1);
 	w->config.name = w->name;
@@ -233,21 +231,25 @@ int rt_writer_open(const char *dir, const struct rt_ring_config *config, unsigne
 	r = take_lock(w, fault);
 	if (r < 0)
 		return r;
+	/* What was not finished, by a writer that died or by this one, keeps memory. */
+	(void)unlinkat(w->dir_fd, RT_RING_TMP_NAME, 0);
 	r = open_ring(w, flags, fault);
 	if (r < 0) {
-		/* What was not finished would keep its memory. */
 		(void)unlinkat(w->dir_fd, RT_RING_TMP_NAME, 0);
 		return r;
 	}
-	mark_lock(w);
 	r = rt_writer_open_bell(w, fault);
 	if (r < 0)
 		return r;
 	w->sweep = !w->always && (config->bell_mode & 0022) != 0;
 	rt_writer_init_limits(w);
-	r = start(w, flags, beat_every_ns, fault);
+	rt_store64(&w->hot->opened_ns, rt_now_ns(CLOCK_REALTIME));
+	rt_store64(&w->hot->n_writers, rt_own64(&w->hot->n_writers) + 1);
+	rt_store32(&w->hot->durability, 0); /* until a log is known to be there */
+	r = rt_writer_start(w, fault);
 	if (r < 0)
 		return r;
+	rt_writer_wake_everybody(w->hot);
 	*ret = rt_take_ptr(&w);
 	return 0;
 }

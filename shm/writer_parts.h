@@ -41,8 +41,14 @@ int rt_writer_begin_anew(struct rt_writer *writer, struct rt_fault *fault);
  */
 int rt_writer_replace(struct rt_writer *writer, bool new_epoch, struct rt_fault *fault);
 
+/* Signs of life in the ring: lock, keeper, heartbeat, state. */
+int rt_writer_start(struct rt_writer *writer, struct rt_fault *fault);
+
 /* The bell that is there, or a new one; none for RT_WAKE_ALWAYS. */
 int rt_writer_open_bell(struct rt_writer *writer, struct rt_fault *fault);
+
+/* A new bell unless the one in use is as it should be: 1; 0 nothing to do. */
+int rt_writer_renew_bell(struct rt_writer *writer, struct rt_fault *fault);
 
 /* Everybody looks up and, finding nothing, announces itself afresh. */
 void rt_writer_wake_everybody(struct rt_hot *hot);
