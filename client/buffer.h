@@ -16,7 +16,7 @@ struct rt_buffer {
 	struct ringtail_event *events; /* those that match the filters */
 	size_t n, at;                  /* how many; the next to hand out */
 	size_t cap;
-	uint8_t *data; /* their keys and values */
+	uint8_t *data; /* their keys, values and previous values */
 	size_t data_cap;
 	uint64_t last; /* seq of the last event of the transaction */
 };
@@ -32,18 +32,19 @@ RT_INLINE int rt_buffer_reserve(struct rt_buffer *buffer, size_t n, size_t size)
 }
 
 /* Bytes that an event takes in the buffer: each part aligned. */
-RT_INLINE size_t rt_buffer_room(size_t key_len, size_t value_len)
+RT_INLINE size_t rt_buffer_room(const struct rt_event *ev)
 {
-	return rt_round_up(key_len, RT_WORD) + rt_round_up(value_len, RT_WORD);
+	return rt_round_up(ev->key_len, RT_WORD) + rt_round_up(ev->value_len, RT_WORD) +
+	       rt_round_up(ev->prev_len, RT_WORD);
 }
 
 /* For rt_event_copy_alone(). */
 RT_INLINE size_t rt_buffer_room_alone(const struct rt_event *ev)
 {
-	return RT_INLINE_MAX + rt_buffer_room(ev->key_len, ev->value_len);
+	return RT_INLINE_MAX + rt_buffer_room(ev);
 }
 
-/* Key and value still point into the ring. */
+/* What it points to is still in the ring. */
 RT_INLINE void rt_event_describe(const struct rt_event *ev, struct ringtail_event *ret)
 {
 	ret->seq = ev->seq;
@@ -57,9 +58,11 @@ RT_INLINE void rt_event_describe(const struct rt_event *ev, struct ringtail_even
 	ret->flags = ev->flags;
 	ret->txn_index = ev->txn_index;
 	ret->txn_size = ev->txn_size;
+	ret->prev = RT_UNLIKELY(ev->prev_len) ? ev->value + ev->value_len : NULL;
+	ret->prev_len = ev->prev_len;
 }
 
-/* Copies key and value, so far in the ring, to @to; returns what follows. */
+/* Copies what it points to, so far in the ring, to @to; returns what follows. */
 RT_INLINE uint8_t *rt_event_copy(struct ringtail_event *event, uint8_t *to)
 {
 	rt_copy_out(to, event->key, event->key_len);
@@ -67,7 +70,12 @@ RT_INLINE uint8_t *rt_event_copy(struct ringtail_event *event, uint8_t *to)
 	to += rt_round_up(event->key_len, RT_WORD);
 	rt_copy_out(to, event->value, event->value_len);
 	event->value = to;
-	return to + rt_round_up(event->value_len, RT_WORD);
+	to += rt_round_up(event->value_len, RT_WORD);
+	if (RT_LIKELY(!event->prev_len))
+		return to;
+	rt_copy_out(to, event->prev, event->prev_len);
+	event->prev = to;
+	return to + rt_round_up(event->prev_len, RT_WORD);
 }
 
 /*
@@ -77,7 +85,7 @@ RT_INLINE uint8_t *rt_event_copy(struct ringtail_event *event, uint8_t *to)
 RT_INLINE void rt_event_copy_alone(struct ringtail_event *event,
 				   const struct rt_event *ev, uint8_t *to)
 {
-	if (RT_UNLIKELY(ev->key_len > RT_INLINE_MAX)) {
+	if (RT_UNLIKELY(ev->key_len > RT_INLINE_MAX || ev->prev_len)) {
 		(void)rt_event_copy(event, to);
 		return;
 	}

@@ -114,6 +114,8 @@ static void describe(const struct rt_item *item, uint32_t txn_size,
 	ret->flags = item->flags;
 	ret->txn_index = item->txn_index;
 	ret->txn_size = txn_size;
+	ret->prev = RT_UNLIKELY(item->prev_len) ? item->prev : NULL;
+	ret->prev_len = item->prev_len;
 }
 
 static int damaged(struct ringtail *r)

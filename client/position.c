@@ -266,7 +266,7 @@ static int64_t describe_txn(struct ringtail *r, struct rt_event *ev, enum rt_loo
 	if (e < 0)
 		return e;
 	for (;;) {
-		uint64_t own = (uint64_t)ev->key_len + ev->value_len;
+		uint64_t own = (uint64_t)ev->key_len + ev->value_len + ev->prev_len;
 
 		if (own > left) {
 			/* Or a lap; in either case not worth the memory. */
@@ -276,7 +276,7 @@ static int64_t describe_txn(struct ringtail *r, struct rt_event *ev, enum rt_loo
 		left -= own;
 		if (rt_reader_wants(r, ev)) {
 			rt_event_describe(ev, &buffer->events[buffer->n++]);
-			bytes += (int64_t)rt_buffer_room(ev->key_len, ev->value_len);
+			bytes += (int64_t)rt_buffer_room(ev);
 		}
 		if (++index == size)
 			return bytes;

@@ -183,7 +183,8 @@ static bool move_txn(struct ringtail *r, struct ringtail_batch *batch, size_t *u
 	size_t need = 0;
 
 	for (size_t i = buffer->at; i < buffer->n; i++)
-		need += buffer->events[i].key_len + buffer->events[i].value_len;
+		need += buffer->events[i].key_len + buffer->events[i].value_len +
+			buffer->events[i].prev_len;
 	batch->need_events = buffer->n - buffer->at;
 	batch->need_data = need;
 	if (batch->n_events + batch->need_events > batch->max_events ||
@@ -200,6 +201,11 @@ static bool move_txn(struct ringtail *r, struct ringtail_batch *batch, size_t *u
 			memcpy(to, event->value, event->value_len);
 		event->value = to;
 		to += event->value_len;
+		if (RT_UNLIKELY(event->prev_len)) {
+			memcpy(to, event->prev, event->prev_len);
+			event->prev = to;
+			to += event->prev_len;
+		}
 	}
 	*used += need;
 	batch->n_txns++;

@@ -51,6 +51,7 @@ struct rt_feed_config {
 	uint64_t segment_size; /* of the log; bytes */
 	uint64_t retain_bytes; /* 0: no limit */
 	uint64_t retain_age;   /* seconds; 0: no limit */
+	uint64_t prev_value;   /* 1: events carry the value that they replace */
 };
 
 struct rt_config {

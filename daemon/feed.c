@@ -84,6 +84,7 @@ int rt_feed_open(struct rt_feed *feed, const struct rt_config *config,
 	int r;
 
 	*feed = (struct rt_feed){ .config = feed_config,
+				  .keeps_prev = feed_config->prev_value,
 				  .uid = (uid_t)-1,
 				  .gid = (gid_t)-1 };
 	r = rt_table_init(&feed->table, rt_random64());
@@ -186,10 +187,10 @@ static RT_COLD void fail(struct rt_feed *feed)
 	rt_log(RT_LOG_ERROR, "%s; the feed is not served any more", feed->reason);
 }
 
-/* Is there room in the log for one more event? */
-RT_INLINE int room(struct rt_feed *feed, size_t key_len, size_t value_len)
+/* Is there room in the log for one more event?  @rest_len: values, new and previous. */
+RT_INLINE int room(struct rt_feed *feed, size_t key_len, size_t rest_len)
 {
-	if (RT_LIKELY(rt_journal_room(&feed->journal, key_len, value_len) == 0))
+	if (RT_LIKELY(rt_journal_room(&feed->journal, key_len, rest_len) == 0))
 		return 0;
 	if (!rt_batch_is_empty(&feed->journal.batch))
 		fail(feed); /* the flush that was to make room has failed */
@@ -199,13 +200,33 @@ RT_INLINE int room(struct rt_feed *feed, size_t key_len, size_t value_len)
 /* A change, as a transaction of its own or as part of the one begun. */
 RT_INLINE int emit(struct rt_feed *feed, uint8_t op, uint8_t flags, const void *key,
 		   size_t key_len, const void *value, size_t value_len,
-		   const struct rt_log_terms *terms)
+		   const struct rt_extra *extra)
 {
 	if (RT_UNLIKELY(feed->in_txn))
 		return rt_journal_add(&feed->journal, op, flags, key, key_len, value,
-				      value_len, terms);
+				      value_len, extra);
 	return rt_journal_one(&feed->journal, op, flags, key, key_len, value, value_len,
-			      terms);
+			      extra);
+}
+
+/*
+ * What the event of a change to @was carries of it.  Nothing if that is over the
+ * limits, which only those of the past can have allowed: no change could ever replace
+ * it.
+ */
+RT_INLINE struct rt_extra extra_of(const struct rt_feed *feed,
+				   const struct rt_entry *was)
+{
+	struct rt_extra extra = { NULL, NULL, 0 };
+
+	if (RT_LIKELY(!feed->keeps_prev) || !was ||
+	    was->value_len > feed->writer->max_value ||
+	    rt_writer_fits(feed->writer, 1, (uint64_t)was->key_len + was->value_len) <
+		    0)
+		return extra;
+	extra.prev = rt_entry_value(was);
+	extra.prev_len = was->value_len;
+	return extra;
 }
 
 uint64_t rt_feed_seq(const struct rt_feed *feed)
@@ -251,11 +272,10 @@ static void changed(struct rt_feed *feed, struct rt_entry *now, struct rt_entry 
 /* Gives an entry its terms, if there are any; those for the log are set then too. */
 static int set_terms(struct rt_feed *feed, struct rt_entry *entry,
 		     const struct rt_terms *terms, struct rt_log_terms *log,
-		     const struct rt_log_terms **ret)
+		     struct rt_extra *extra)
 {
 	int r;
 
-	*ret = NULL;
 	if (RT_LIKELY(!terms || (!terms->deadline_ms && !terms->holder)))
 		return 0;
 	r = rt_lives_add(&feed->lives, entry, terms->deadline_ms, terms->holder);
@@ -265,7 +285,7 @@ static int set_terms(struct rt_feed *feed, struct rt_entry *entry,
 		.deadline_ms = terms->deadline_ms,
 		.flags = terms->holder ? RT_TERMS_BOUND : 0,
 	};
-	*ret = log;
+	extra->terms = log;
 	return 0;
 }
 
@@ -275,7 +295,7 @@ static int put_entry(struct rt_feed *feed, uint64_t hash, const struct rt_entry 
 		     size_t value_len, const struct rt_terms *terms)
 {
 	uint8_t flags = was ? 0 : (uint8_t)RT_EVENT_CREATED;
-	const struct rt_log_terms *log_terms;
+	struct rt_extra extra = extra_of(feed, was);
 	struct rt_log_terms log;
 	struct rt_entry *entry;
 	int r;
@@ -285,10 +305,10 @@ static int put_entry(struct rt_feed *feed, uint64_t hash, const struct rt_entry 
 	entry = rt_entry_new(hash, key, key_len, value, value_len);
 	if (!entry)
 		return -ENOMEM;
-	r = set_terms(feed, entry, terms, &log, &log_terms);
+	r = set_terms(feed, entry, terms, &log, &extra);
 	if (!r)
 		r = emit(feed, RT_OP_PUT, flags, key, key_len, value, value_len,
-			 log_terms);
+			 &extra);
 	if (r < 0) {
 		free_entry(feed, entry);
 		return r;
@@ -302,14 +322,15 @@ static int put_entry(struct rt_feed *feed, uint64_t hash, const struct rt_entry 
 static int take_out(struct rt_feed *feed, struct rt_entry *entry, uint8_t flags)
 {
 	const uint8_t *key = rt_entry_key(entry);
+	struct rt_extra extra = extra_of(feed, entry);
 	int r;
 
 	if (!undo_room(feed))
 		return -ENOMEM;
-	r = room(feed, entry->key_len, 0);
+	r = room(feed, entry->key_len, extra.prev_len);
 	if (r < 0)
 		return r;
-	r = emit(feed, RT_OP_DELETE, flags, key, entry->key_len, NULL, 0, NULL);
+	r = emit(feed, RT_OP_DELETE, flags, key, entry->key_len, NULL, 0, &extra);
 	if (r < 0)
 		return r;
 	rt_table_remove(&feed->table, entry);
@@ -348,12 +369,15 @@ RT_INLINE int put(struct rt_feed *feed, uint64_t hash, struct rt_entry *entry,
 		return RT_E_TOO_BIG;
 	if (RT_UNLIKELY(more > before && is_full(feed, more - before)))
 		return RT_FEED_E_FULL;
-	r = room(feed, key_len, value_len);
+	r = room(feed, key_len, value_len + extra_of(feed, entry).prev_len);
 	if (RT_UNLIKELY(r < 0))
 		return r;
 	if (RT_LIKELY(entry && !entry->life && !terms && !feed->in_txn &&
 		      rt_entry_takes(entry, value_len))) {
-		r = emit(feed, RT_OP_PUT, 0, key, key_len, value, value_len, NULL);
+		struct rt_extra extra = extra_of(feed, entry);
+
+		r = emit(feed, RT_OP_PUT, 0, key, key_len, value, value_len,
+			 RT_UNLIKELY(extra.prev_len) ? &extra : NULL);
 		if (r < 0)
 			return r;
 		rt_table_set(&feed->table, entry, value, value_len);

@@ -49,7 +49,8 @@ struct rt_feed {
 	size_t n_undo;
 	size_t cap_undo;
 	bool in_txn;
-	uid_t uid; /* of the ring file */
+	bool keeps_prev; /* events carry the value that they replace */
+	uid_t uid;       /* of the ring file */
 	gid_t gid;
 	mode_t mode;
 	struct rt_feed_counts counts; /* since the daemon started */

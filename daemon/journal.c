@@ -16,13 +16,14 @@ static int play_item(struct rt_writer *w, const struct rt_item *item)
 	int r;
 
 	rt_writer_set_time(w, item->time_ns);
-	if (RT_LIKELY(item->txn_size == 1))
+	if (RT_LIKELY(item->txn_size == 1 && !item->prev_len))
 		return rt_writer_one(w, item->op, item->flags, item->key, item->key_len,
 				     item->value, item->value_len);
 	if (!item->txn_index)
 		rt_writer_begin(w);
-	r = rt_writer_add(w, item->op, item->flags, item->key, item->key_len,
-			  item->value, item->value_len);
+	r = rt_writer_add_prev(w, item->op, item->flags, item->key, item->key_len,
+			       item->value, item->value_len, item->prev,
+			       item->prev_len);
 	if (r < 0)
 		rt_writer_abort(w);
 	else if (item->txn_index + 1 == item->txn_size)
@@ -117,10 +118,10 @@ static int place(struct rt_journal *j, uint64_t size)
 	return r;
 }
 
-int rt_journal_room(struct rt_journal *j, size_t key_len, size_t value_len)
+int rt_journal_room(struct rt_journal *j, size_t key_len, size_t rest_len)
 {
 	size_t need = sizeof(struct rt_log_txn) + sizeof(struct rt_log_event) +
-		      rt_round_up(key_len + value_len, RT_WORD) +
+		      rt_round_up(key_len + rest_len, RT_WORD) +
 		      sizeof(struct rt_log_terms);
 	int r;
 
@@ -133,30 +134,39 @@ int rt_journal_room(struct rt_journal *j, size_t key_len, size_t value_len)
 	return r < 0 ? r : place(j, sizeof(struct rt_log_batch) + need);
 }
 
+RT_INLINE size_t prev_len_of(const struct rt_extra *extra)
+{
+	return RT_UNLIKELY(extra) ? extra->prev_len : 0;
+}
+
 static int gather(struct rt_journal *j, uint8_t op, uint8_t flags, const void *key,
 		  size_t key_len, const void *value, size_t value_len,
-		  const struct rt_log_terms *terms)
+		  const struct rt_extra *extra)
 {
-	int r = rt_writer_accepts(j->writer, op, flags, key_len, value_len);
+	int r = rt_writer_accepts(j->writer, op, flags, key_len, value_len,
+				  prev_len_of(extra));
 
 	return r < 0 ? r
-		     : rt_batch_add_terms(&j->batch, op, flags, key, key_len, value,
-					  value_len, terms);
+		     : rt_batch_add_extra(&j->batch, op, flags, key, key_len, value,
+					  value_len, extra);
 }
 
 int rt_journal_one(struct rt_journal *j, uint8_t op, uint8_t flags, const void *key,
 		   size_t key_len, const void *value, size_t value_len,
-		   const struct rt_log_terms *terms)
+		   const struct rt_extra *extra)
 {
 	int r;
 
+	if (!j->has_log && RT_UNLIKELY(prev_len_of(extra)))
+		return rt_writer_one_prev(j->writer, op, flags, key, key_len, value,
+					  value_len, extra->prev, extra->prev_len);
 	if (!j->has_log)
 		return rt_writer_one(j->writer, op, flags, key, key_len, value,
 				     value_len);
 	r = rt_batch_begin(&j->batch);
 	if (r < 0)
 		return r;
-	r = gather(j, op, flags, key, key_len, value, value_len, terms);
+	r = gather(j, op, flags, key, key_len, value, value_len, extra);
 	if (r < 0)
 		rt_batch_abort(&j->batch);
 	else
@@ -174,24 +184,26 @@ void rt_journal_begin(struct rt_journal *j)
 
 int rt_journal_add(struct rt_journal *j, uint8_t op, uint8_t flags, const void *key,
 		   size_t key_len, const void *value, size_t value_len,
-		   const struct rt_log_terms *terms)
+		   const struct rt_extra *extra)
 {
 	uint64_t n = j->batch.txn_at ? j->batch.txn_events : 0;
+	uint64_t bytes = j->txn_bytes + key_len + value_len + prev_len_of(extra);
 	int r;
 
 	if (!j->has_log)
-		return rt_writer_add(j->writer, op, flags, key, key_len, value,
-				     value_len);
-	if (rt_writer_fits(j->writer, n + 1, j->txn_bytes + key_len + value_len) < 0)
+		return rt_writer_add_prev(j->writer, op, flags, key, key_len, value,
+					  value_len, extra ? extra->prev : NULL,
+					  prev_len_of(extra));
+	if (rt_writer_fits(j->writer, n + 1, bytes) < 0)
 		return RT_E_TOO_BIG;
 	if (!j->batch.txn_at) {
 		r = rt_batch_begin(&j->batch);
 		if (r < 0)
 			return r;
 	}
-	r = gather(j, op, flags, key, key_len, value, value_len, terms);
+	r = gather(j, op, flags, key, key_len, value, value_len, extra);
 	if (!r)
-		j->txn_bytes += key_len + value_len;
+		j->txn_bytes = bytes;
 	return r;
 }
 

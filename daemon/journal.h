@@ -24,7 +24,7 @@ struct rt_journal {
 	struct rt_log log;
 	struct rt_batch batch;
 	uint64_t time_ns;   /* of the commits to come */
-	uint64_t txn_bytes; /* keys and values of the open transaction */
+	uint64_t txn_bytes; /* keys, values and previous ones of the open transaction */
 	int sync_fd;        /* being synced by the loop; -1: none */
 	uint64_t sync_seq;
 	uint64_t n_syncs;
@@ -49,22 +49,23 @@ int rt_journal_open(struct rt_journal *journal, const char *dir, const char *log
 void rt_journal_close(struct rt_journal *journal, bool closed);
 
 /*
- * Is there room for one more event?  0; -ENOSPC or what else the log says, with the
- * text in `fault`; nothing is changed then and a later try may work.
+ * Is there room for one more event, @rest_len being its value and previous value?  0;
+ * -ENOSPC or what else the log says, with the text in `fault`; nothing is changed then
+ * and a later try may work.
  */
-int rt_journal_room(struct rt_journal *journal, size_t key_len, size_t value_len);
+int rt_journal_room(struct rt_journal *journal, size_t key_len, size_t rest_len);
 
 /*
  * After rt_journal_room().  0, RT_E_TOO_BIG, -EINVAL, -ENOMEM: nothing was changed.
- * @terms go into the log only; NULL: none.
+ * @extra: NULL for none; terms go into the log only.
  */
 int rt_journal_one(struct rt_journal *journal, uint8_t op, uint8_t flags,
 		   const void *key, size_t key_len, const void *value, size_t value_len,
-		   const struct rt_log_terms *terms);
+		   const struct rt_extra *extra);
 void rt_journal_begin(struct rt_journal *journal);
 int rt_journal_add(struct rt_journal *journal, uint8_t op, uint8_t flags,
 		   const void *key, size_t key_len, const void *value, size_t value_len,
-		   const struct rt_log_terms *terms);
+		   const struct rt_extra *extra);
 /* Negative as rt_journal_room(): the transaction is then still open, to be aborted. */
 int rt_journal_commit(struct rt_journal *journal);
 void rt_journal_abort(struct rt_journal *journal);

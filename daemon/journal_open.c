@@ -36,7 +36,9 @@ static void item_of(const struct rt_event *event, struct rt_item *ret)
 		.time_ns = event->time_ns,
 		.key = event->key,
 		.value = event->value,
+		.prev = event->value + event->value_len,
 		.value_len = event->value_len,
+		.prev_len = event->prev_len,
 		.key_len = event->key_len,
 		.op = event->op,
 		.flags = event->flags,
@@ -286,6 +288,15 @@ static int open_ring_of_log(struct rt_journal *j, const char *dir, const char *l
 	return open_ring(j, dir, log_path, RT_WRITER_NEW_EPOCH, fault);
 }
 
+static int add_item(struct rt_batch *batch, const struct rt_item *item)
+{
+	const struct rt_extra extra = { .prev = item->prev,
+					.prev_len = item->prev_len };
+
+	return rt_batch_add_extra(batch, item->op, item->flags, item->key,
+				  item->key_len, item->value, item->value_len, &extra);
+}
+
 /* One transaction that only the ring has, to @visit and into the batch. */
 static int take_over(struct rt_journal *j, const struct rt_event *first,
 		     int (*visit)(void *arg, const struct rt_item *item), void *arg)
@@ -301,8 +312,7 @@ static int take_over(struct rt_journal *j, const struct rt_event *first,
 		item_of(&event, &item);
 		r = visit(arg, &item);
 		if (r >= 0)
-			r = rt_batch_add(&j->batch, event.op, event.flags, event.key,
-					 event.key_len, event.value, event.value_len);
+			r = add_item(&j->batch, &item);
 	}
 	if (!r)
 		rt_batch_end(&j->batch, first->time_ns);

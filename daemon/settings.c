@@ -34,6 +34,7 @@ static const char *const level_words[] = { "error", "warning", "info", "debug", 
 /* The places of memory, os and disk are those of enum rt_log_mode. */
 static const char *const durability_words[] = { "none", "memory", "os",
 						"disk", "auto",   NULL };
+static const char *const yes_no_words[] = { "no", "yes", NULL };
 static const char *const wake_words[] = { "bell", "always", NULL };
 
 #define K               UINT64_C(1024)
@@ -76,7 +77,7 @@ static const struct setting feed_settings[] = {
 	{ "retain_bytes", KIND_BYTES, FEED_AT(retain_bytes), 0, 1024 * T, "0", NULL },
 	{ "retain_age", KIND_COUNT, FEED_AT(retain_age), 0, UINT32_MAX, "0", NULL },
 	{ "max_age", KIND_RESERVED, 0, 0, 0, NULL, NULL },
-	{ "prev_value", KIND_RESERVED, 0, 0, 0, NULL, NULL },
+	{ "prev_value", KIND_WORD, FEED_AT(prev_value), 0, 0, "no", yes_no_words },
 };
 
 static const struct setting *find(const struct setting *settings, size_t n,

@@ -163,6 +163,14 @@ int rt_writer_one_kind(struct rt_writer *writer, uint32_t kind, const void *key,
 void rt_writer_begin(struct rt_writer *writer);
 int rt_writer_add(struct rt_writer *writer, uint8_t op, uint8_t flags, const void *key,
 		  size_t key_len, const void *value, size_t value_len);
+/* As add, with the value that the event replaces; it counts as the value does. */
+int rt_writer_add_prev(struct rt_writer *writer, uint8_t op, uint8_t flags,
+		       const void *key, size_t key_len, const void *value,
+		       size_t value_len, const void *prev, size_t prev_len);
+/* A transaction of one such event. */
+int rt_writer_one_prev(struct rt_writer *writer, uint8_t op, uint8_t flags,
+		       const void *key, size_t key_len, const void *value,
+		       size_t value_len, const void *prev, size_t prev_len);
 /* As add, a put, with the value left for the caller to fill until commit. */
 int rt_writer_claim(struct rt_writer *writer, uint8_t flags, const void *key,
 		    size_t key_len, size_t value_len, void **ret);
@@ -187,11 +195,11 @@ void rt_writer_release(struct rt_writer *writer);
 
 /* Would this event by itself be taken?  0, RT_E_TOO_BIG, -EINVAL. */
 int rt_writer_accepts(const struct rt_writer *writer, uint8_t op, uint8_t flags,
-		      size_t key_len, size_t value_len);
+		      size_t key_len, size_t value_len, size_t prev_len);
 
 /*
  * Would a transaction fit?  For those who must know before they begin: 0, or
- * RT_E_TOO_BIG.  @n_bytes is the sum of all keys and values.
+ * RT_E_TOO_BIG.  @n_bytes is the sum of all keys, values and previous values.
  */
 int rt_writer_fits(const struct rt_writer *writer, uint64_t n_events, uint64_t n_bytes);
 
@@ -214,7 +222,7 @@ struct rt_event {
 	uint8_t flags;
 	uint32_t pos;
 	const uint8_t *key;   /* in the slot or the payload: may be overwritten */
-	const uint8_t *value; /* likewise */
+	const uint8_t *value; /* likewise; the previous value follows it */
 };
 
 /* Outcomes of rt_ring_look(); never forwarded. */

@@ -13,13 +13,13 @@
 static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__,
 	      "slots are packed by shifts; see layout.h");
 
-/* Bytes of payload that an event of this key and value takes. */
-RT_INLINE uint32_t payload_of(size_t key_len, size_t value_len)
+/* Bytes of payload that an event takes; @rest_len: value and previous value. */
+RT_INLINE uint32_t payload_of(size_t key_len, size_t rest_len)
 {
-	size_t total = key_len + value_len;
+	size_t total = key_len + rest_len;
 
 	if (RT_LIKELY(key_len <= RT_INLINE_MAX))
-		total = total <= RT_INLINE_MAX ? 0 : value_len;
+		total = total <= RT_INLINE_MAX ? 0 : rest_len;
 	return (uint32_t)rt_round_up(total, RT_WORD);
 }
 
@@ -274,18 +274,21 @@ RT_INLINE uint64_t now_of(struct rt_writer *w)
  */
 RT_INLINE uint8_t *fill(struct rt_writer *w, struct rt_slot *slot, uint64_t pos,
 			uint32_t kind, const void *key, size_t key_len,
-			const void *value, size_t value_len)
+			const void *value, size_t value_len, const void *prev,
+			size_t prev_len)
 {
 	uint8_t *to = w->payload + (pos & w->payload_mask);
 
 	store_word(slot, 2, (pos / RT_WORD & UINT32_MAX) | (uint64_t)value_len << 32);
-	store_word(slot, 3, (uint64_t)key_len | kind);
+	store_word(slot, 3, (uint64_t)key_len | kind | (uint64_t)prev_len << 32);
 	if (RT_LIKELY(key_len <= RT_INLINE_MAX)) {
 		rt_copy_in_short(slot->bytes, key, key_len);
-		if (key_len + value_len <= RT_INLINE_MAX) {
+		if (key_len + value_len + prev_len <= RT_INLINE_MAX) {
 			to = slot->bytes + key_len;
 			if (value)
 				rt_copy_in_short(to, value, value_len);
+			if (prev_len)
+				rt_copy_in_short(to + value_len, prev, prev_len);
 			return to;
 		}
 	} else {
@@ -294,6 +297,8 @@ RT_INLINE uint8_t *fill(struct rt_writer *w, struct rt_slot *slot, uint64_t pos,
 	}
 	if (value)
 		rt_copy_in(to, value, value_len);
+	if (prev_len)
+		rt_copy_in(to + value_len, prev, prev_len);
 	return to;
 }
 
@@ -303,10 +308,12 @@ RT_INLINE int refuse(size_t key_len)
 	return key_len ? RT_E_TOO_BIG : -EINVAL;
 }
 
-RT_INLINE bool is_fine(const struct rt_writer *w, size_t key_len, size_t value_len)
+RT_INLINE bool is_fine(const struct rt_writer *w, size_t key_len, size_t value_len,
+		       size_t prev_len)
 {
 	return key_len - 1 < w->max_key && value_len <= w->max_value &&
-	       key_len + value_len <= w->max_txn_bytes;
+	       prev_len <= w->max_value &&
+	       key_len + value_len + prev_len <= w->max_txn_bytes;
 }
 
 static bool is_kind(uint8_t op, uint8_t flags, size_t value_len)
@@ -320,7 +327,7 @@ int rt_writer_one_kind(struct rt_writer *w, uint32_t kind, const void *key,
 {
 	if (RT_UNLIKELY(w->in_txn))
 		return -EINVAL;
-	if (RT_UNLIKELY(!is_fine(w, key_len, value_len)))
+	if (RT_UNLIKELY(!is_fine(w, key_len, value_len, 0)))
 		return refuse(key_len);
 
 	uint32_t need = payload_of(key_len, value_len);
@@ -331,7 +338,7 @@ int rt_writer_one_kind(struct rt_writer *w, uint32_t kind, const void *key,
 	store_word(slot, 1, now_of(w));
 	store_word(slot, 4, UINT64_C(1) << 32);
 	(void)fill(w, slot, pos, kind, key, key_len, value_len ? value : NULL,
-		   value_len);
+		   value_len, NULL, 0);
 	rt_store64(&slot->seq, seq);    /* step 4: visible */
 	rt_store64(&w->hot->head, seq); /* step 5 */
 	w->next = seq + 1;
@@ -344,11 +351,11 @@ int rt_writer_one_kind(struct rt_writer *w, uint32_t kind, const void *key,
 }
 
 int rt_writer_accepts(const struct rt_writer *w, uint8_t op, uint8_t flags,
-		      size_t key_len, size_t value_len)
+		      size_t key_len, size_t value_len, size_t prev_len)
 {
 	if (!is_kind(op, flags, value_len))
 		return -EINVAL;
-	return is_fine(w, key_len, value_len) ? 0 : refuse(key_len);
+	return is_fine(w, key_len, value_len, prev_len) ? 0 : refuse(key_len);
 }
 
 int rt_writer_one(struct rt_writer *w, uint8_t op, uint8_t flags, const void *key,
@@ -358,6 +365,24 @@ int rt_writer_one(struct rt_writer *w, uint8_t op, uint8_t flags, const void *ke
 		return -EINVAL;
 	return rt_writer_one_kind(w, rt_kind(op, flags), key, key_len, value,
 				  value_len);
+}
+
+int rt_writer_one_prev(struct rt_writer *w, uint8_t op, uint8_t flags, const void *key,
+		       size_t key_len, const void *value, size_t value_len,
+		       const void *prev, size_t prev_len)
+{
+	int r;
+
+	if (w->in_txn)
+		return -EINVAL;
+	rt_writer_begin(w);
+	r = rt_writer_add_prev(w, op, flags, key, key_len, value, value_len, prev,
+			       prev_len);
+	if (r < 0)
+		rt_writer_abort(w);
+	else
+		rt_writer_commit(w);
+	return r;
 }
 
 void rt_writer_begin(struct rt_writer *w)
@@ -375,26 +400,27 @@ int rt_writer_fits(const struct rt_writer *w, uint64_t n_events, uint64_t n_byte
 									  : 0;
 }
 
-static int add(struct rt_writer *w, uint8_t op, uint8_t flags, const void *key,
-	       size_t key_len, const void *value, size_t value_len, uint8_t **ret)
+RT_INLINE int add(struct rt_writer *w, uint8_t op, uint8_t flags, const void *key,
+		  size_t key_len, const void *value, size_t value_len, const void *prev,
+		  size_t prev_len, uint8_t **ret)
 {
 	assert(w->in_txn);
 	if (!is_kind(op, flags, value_len))
 		return -EINVAL;
-	if (!is_fine(w, key_len, value_len))
+	if (!is_fine(w, key_len, value_len, prev_len))
 		return refuse(key_len);
 	if (rt_writer_fits(w, w->next - w->txn_first + 1,
-			   w->txn_bytes + key_len + value_len) < 0)
+			   w->txn_bytes + key_len + value_len + prev_len) < 0)
 		return RT_E_TOO_BIG;
 
-	uint32_t need = payload_of(key_len, value_len);
+	uint32_t need = payload_of(key_len, value_len + prev_len);
 	uint64_t pos = reserve(w, need);
 
 	*ret = fill(w, slot_of(w, w->next), pos, rt_kind(op, flags), key, key_len,
-		    value, value_len);
+		    value, value_len, prev, prev_len);
 	w->next++;
 	w->pos = pos + need;
-	w->txn_bytes += key_len + value_len;
+	w->txn_bytes += key_len + value_len + prev_len;
 	return 0;
 }
 
@@ -404,14 +430,24 @@ int rt_writer_add(struct rt_writer *w, uint8_t op, uint8_t flags, const void *ke
 	uint8_t *unused;
 
 	return add(w, op, flags, key, key_len, value_len ? value : NULL, value_len,
-		   &unused);
+		   NULL, 0, &unused);
+}
+
+int rt_writer_add_prev(struct rt_writer *w, uint8_t op, uint8_t flags, const void *key,
+		       size_t key_len, const void *value, size_t value_len,
+		       const void *prev, size_t prev_len)
+{
+	uint8_t *unused;
+
+	return add(w, op, flags, key, key_len, value_len ? value : NULL, value_len,
+		   prev, prev_len, &unused);
 }
 
 int rt_writer_claim(struct rt_writer *w, uint8_t flags, const void *key, size_t key_len,
 		    size_t value_len, void **ret)
 {
 	uint8_t *room;
-	int r = add(w, RT_OP_PUT, flags, key, key_len, NULL, value_len, &room);
+	int r = add(w, RT_OP_PUT, flags, key, key_len, NULL, value_len, NULL, 0, &room);
 
 	if (!r)
 		*ret = room;

@@ -114,8 +114,9 @@ static int carry_txn(struct rt_writer *w, const struct rt_segment *old, uint64_t
 		int r = -EINVAL;
 
 		if (rt_ring_look(old, first + i, &ev) == RT_LOOK_EVENT)
-			r = rt_writer_add(w, ev.op, ev.flags, ev.key, ev.key_len,
-					  ev.value, ev.value_len);
+			r = rt_writer_add_prev(w, ev.op, ev.flags, ev.key, ev.key_len,
+					       ev.value, ev.value_len,
+					       ev.value + ev.value_len, ev.prev_len);
 		if (r < 0) {
 			rt_writer_abort(w);
 			return r;

@@ -68,35 +68,41 @@ int rt_batch_begin(struct rt_batch *batch)
 	return 0;
 }
 
-int rt_batch_add_terms(struct rt_batch *batch, uint8_t op, uint8_t flags,
+int rt_batch_add_extra(struct rt_batch *batch, uint8_t op, uint8_t flags,
 		       const void *key, size_t key_len, const void *value,
-		       size_t value_len, const struct rt_log_terms *terms)
+		       size_t value_len, const struct rt_extra *extra)
 {
+	const struct rt_log_terms *terms = extra ? extra->terms : NULL;
+	size_t prev_len = extra ? extra->prev_len : 0;
 	struct rt_log_event event = {
 		.value_len = (uint32_t)value_len,
+		.prev_len = (uint32_t)prev_len,
 		.key_len = (uint16_t)key_len,
 		.op = op,
 		.flags = flags,
 		.ext_len = terms ? (uint32_t)sizeof(*terms) : 0,
 	};
-	size_t used = sizeof(event) + key_len + value_len + event.ext_len;
+	size_t used = sizeof(event) + key_len + value_len + prev_len + event.ext_len;
 	size_t size = rt_round_up(used, RT_WORD);
 	uint8_t *to;
 	int r;
 
 	assert(batch->txn_at && key_len && key_len <= UINT16_MAX &&
-	       value_len <= UINT32_MAX);
+	       value_len <= UINT32_MAX && prev_len <= UINT32_MAX);
 	r = grow(batch, size);
 	if (r < 0)
 		return r;
 	to = batch->data + batch->len;
 	memcpy(to, &event, sizeof(event));
 	memcpy(to + sizeof(event), key, key_len);
+	to += sizeof(event) + key_len;
 	if (value_len)
-		memcpy(to + sizeof(event) + key_len, value, value_len);
+		memcpy(to, value, value_len);
+	if (prev_len)
+		memcpy(to + value_len, extra->prev, prev_len);
 	if (terms)
-		memcpy(to + sizeof(event) + key_len + value_len, terms, sizeof(*terms));
-	memset(to + used, 0, size - used);
+		memcpy(to + value_len + prev_len, terms, sizeof(*terms));
+	memset(batch->data + batch->len + used, 0, size - used);
 	batch->len += size;
 	batch->txn_events++;
 	return 0;
@@ -105,7 +111,7 @@ int rt_batch_add_terms(struct rt_batch *batch, uint8_t op, uint8_t flags,
 int rt_batch_add(struct rt_batch *batch, uint8_t op, uint8_t flags, const void *key,
 		 size_t key_len, const void *value, size_t value_len)
 {
-	return rt_batch_add_terms(batch, op, flags, key, key_len, value, value_len,
+	return rt_batch_add_extra(batch, op, flags, key, key_len, value, value_len,
 				  NULL);
 }
 

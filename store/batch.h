@@ -35,10 +35,16 @@ int rt_batch_begin(struct rt_batch *batch); /* -ENOMEM */
 /* @key_len: 1 .. 65535; @value_len: at most 4 GiB less 1. */
 int rt_batch_add(struct rt_batch *batch, uint8_t op, uint8_t flags, const void *key,
 		 size_t key_len, const void *value, size_t value_len); /* -ENOMEM */
-/* @terms: of a put; NULL: none. */
-int rt_batch_add_terms(struct rt_batch *batch, uint8_t op, uint8_t flags,
+/* What an event may have beside key and value. */
+struct rt_extra {
+	const struct rt_log_terms *terms; /* of a put; NULL: none */
+	const void *prev;                 /* the value that it replaces */
+	size_t prev_len;
+};
+/* @extra: NULL for none of it. */
+int rt_batch_add_extra(struct rt_batch *batch, uint8_t op, uint8_t flags,
 		       const void *key, size_t key_len, const void *value,
-		       size_t value_len, const struct rt_log_terms *terms);
+		       size_t value_len, const struct rt_extra *extra);
 void rt_batch_end(struct rt_batch *batch, uint64_t time_ns); /* none without events */
 void rt_batch_abort(struct rt_batch *batch);
 
@@ -51,7 +57,7 @@ void rt_batch_seal(struct rt_batch *batch, uint64_t salt, uint64_t synced_seq);
  * ---- Parsing ----
  */
 
-/* An event in a batch; key and value point into it. */
+/* An event in a batch; key, value, prev and ext point into it, one behind the other. */
 struct rt_item {
 	uint64_t seq;
 	uint64_t time_ns;

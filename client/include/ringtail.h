@@ -104,9 +104,9 @@ enum ringtail_op {
 #define RINGTAIL_LAST 0x100u
 
 /*
- * An event.  @key and @value point into memory of the reader that stays as it
+ * An event.  @key, @value and @prev point into memory of the reader that stays as it
  * is until the next read call (or, after ringtail_borrow(), into the ring).
- * Neither ends with a zero byte.
+ * None ends with a zero byte.
  */
 struct ringtail_event {
 	uint64_t seq;
@@ -120,7 +120,8 @@ struct ringtail_event {
 	uint32_t flags;
 	uint32_t txn_index; /* place in its transaction, from 0 */
 	uint32_t txn_size;  /* events in its transaction, filtered ones too */
-	const void *prev;   /* the value that it replaced, if the feed keeps those */
+	const void *prev;   /* the value that it replaced, of feeds that keep those; NULL
+			     * when prev_len is 0 */
 	size_t prev_len;    /* bytes; 0 also if there was none, see RINGTAIL_CREATED */
 };
 

@@ -90,14 +90,15 @@ static void terms_come_with_their_event_only(void **state)
 {
 	const struct rt_log_terms terms = { .deadline_ms = 1234567890123,
 					    .flags = RT_TERMS_BOUND };
+	const struct rt_extra extra = { .terms = &terms };
 	struct rt_batch *batch = *state;
 	struct rt_batch_cursor cursor;
 	struct rt_item item;
 
 	t_ok(rt_batch_begin(batch));
 	for (size_t i = 1; i < 20; i++) {
-		t_ok(rt_batch_add_terms(batch, RT_OP_PUT, 0, "key", 3,
-					"0123456789012345678", i, &terms));
+		t_ok(rt_batch_add_extra(batch, RT_OP_PUT, 0, "key", 3,
+					"0123456789012345678", i, &extra));
 		t_ok(rt_batch_add(batch, RT_OP_PUT, 0, "k", 1, "v", 1));
 	}
 	rt_batch_end(batch, 5);

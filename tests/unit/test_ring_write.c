@@ -172,13 +172,15 @@ static void whether_an_event_would_be_taken_can_be_asked(void **state)
 	rig->config.max_value = 100;
 	rig_open(rig);
 	w = rig->w;
-	t_ok(rt_writer_accepts(w, RT_OP_PUT, RT_EVENT_CREATED, 128, 100));
-	t_is(rt_writer_accepts(w, RT_OP_PUT, 0, 129, 0), RT_E_TOO_BIG);
-	t_is(rt_writer_accepts(w, RT_OP_PUT, 0, 1, 101), RT_E_TOO_BIG);
-	t_is(rt_writer_accepts(w, RT_OP_PUT, 0, 0, 1), -EINVAL);
-	t_is(rt_writer_accepts(w, RT_OP_PUT, 8, 1, 1), -EINVAL);
-	t_is(rt_writer_accepts(w, RT_OP_DELETE, 0, 1, 1), -EINVAL);
-	t_is(rt_writer_accepts(w, 9, 0, 1, 1), -EINVAL);
+	t_ok(rt_writer_accepts(w, RT_OP_PUT, RT_EVENT_CREATED, 128, 100, 0));
+	t_is(rt_writer_accepts(w, RT_OP_PUT, 0, 129, 0, 0), RT_E_TOO_BIG);
+	t_is(rt_writer_accepts(w, RT_OP_PUT, 0, 1, 101, 0), RT_E_TOO_BIG);
+	t_is(rt_writer_accepts(w, RT_OP_PUT, 0, 0, 1, 0), -EINVAL);
+	t_is(rt_writer_accepts(w, RT_OP_PUT, 8, 1, 1, 0), -EINVAL);
+	t_is(rt_writer_accepts(w, RT_OP_DELETE, 0, 1, 1, 0), -EINVAL);
+	t_is(rt_writer_accepts(w, 9, 0, 1, 1, 0), -EINVAL);
+	t_ok(rt_writer_accepts(w, RT_OP_DELETE, 0, 1, 0, 100));
+	t_is(rt_writer_accepts(w, RT_OP_DELETE, 0, 1, 0, 101), RT_E_TOO_BIG);
 }
 
 static void what_is_no_event_is_refused(void **state)
