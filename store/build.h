@@ -16,7 +16,8 @@
 
 /* What changed, by key; the newest change of each counts. */
 struct rt_delta {
-	struct rt_state *states; /* keys and values in `arena` */
+	struct rt_state *states;   /* keys and values in `arena` */
+	struct rt_delta_ref *refs; /* as many; for sorting */
 	size_t n, cap;
 	struct rt_arena *arena;
 	size_t n_bytes; /* of memory in use */
@@ -51,9 +52,9 @@ int rt_merge_next(struct rt_merge *merge, struct rt_fault *fault, struct rt_stat
 
 /*
  * The newest snapshot of the log folder that opens and belongs to @epoch's history, at
- * or below @limit.  1; 0 there is none at all, and *ret_oldest (0: no segment) says
- * where the log begins; RT_E_CORRUPT: there are some, none is usable, with the text of
- * the newest.
+ * or below @limit.  1; 0 there is none; RT_E_CORRUPT, RT_E_VERSION, ...: there are
+ * some, none can be used, with what is wrong with the newest.  What is damaged within
+ * its blocks is found when they are read.
  */
 int rt_snapshot_newest(int dir_fd, const char *what, uint64_t epoch, uint64_t limit,
 		       struct rt_fault *fault, struct rt_snapshot *ret);
@@ -71,6 +72,8 @@ struct rt_build {
 	uid_t uid;
 	gid_t gid;
 	bool sync;
+	bool keep;                  /* as in struct rt_snapshot_config */
+	const struct rt_log_io *io; /* of what is written; NULL: the real ones */
 	const _Atomic bool *cancel; /* NULL: none; true: -ECANCELED soon */
 };
 
@@ -78,18 +81,22 @@ struct rt_built {
 	uint64_t seq;
 	uint64_t n_entries;
 	uint64_t file_size;
+	uint64_t n_bytes;  /* of all keys and values */
 	uint64_t n_events; /* that were merged */
-	size_t peak_bytes; /* of the delta */
+	uint32_t n_steps;  /* files that were written */
+	size_t peak_bytes; /* of memory: delta, indexes and buffers */
 };
 
 /*
  * Makes the snapshot as of @build->limit; nothing is made if there is one already.
+ * Each step that is a snapshot by itself prunes those before it.
  * RT_E_NO_SNAPSHOT: history does not reach back to a snapshot, or to the begin.
  */
 int rt_snapshot_build(const struct rt_build *build, struct rt_fault *fault,
 		      struct rt_built *ret);
 
-/* Removes all but the newest RT_SNAPSHOTS_KEPT; how many went. */
+/* Removes all but the newest RT_SNAPSHOTS_KEPT, and what was never finished; how many
+ * snapshots went.  For who makes them, while none is being made. */
 int rt_snapshots_prune(int dir_fd);
 
 #endif

@@ -25,7 +25,11 @@
 #ifndef RINGTAIL_STORE_SNAPSHOT_H
 #define RINGTAIL_STORE_SNAPSHOT_H
 
+#include <sys/types.h>
+
 #include "store/batch.h"
+
+struct rt_log_io;
 
 #define RT_SNAP_MAGIC        UINT64_C(0x3170616e536c6154) /* "TalSnap1" in memory */
 #define RT_SNAP_BLOCK_MAGIC  UINT32_C(0x6b636c42)         /* "Blck" in memory */
@@ -49,14 +53,13 @@ struct rt_snap_header {
 	uint64_t created_ns; /* CLOCK_REALTIME */
 	uint64_t salt;       /* seed of the checksums; random */
 	char name[RT_NAME_MAX + 8];
-	uint64_t check; /* XXH64 of all above */
+	uint64_t check; /* XXH64 of all above, seeded with the magic */
 };
 
 struct rt_snap_block {
 	uint32_t magic;
 	uint32_t n_entries;
-	uint64_t check;  /* XXH3 of what follows in the block, seeded with salt ^ number
-			  */
+	uint64_t check;  /* XXH3 of what follows in it, seeded with salt ^ number */
 	uint64_t size;   /* bytes, this header included */
 	uint64_t number; /* from 0 */
 };
@@ -133,6 +136,8 @@ struct rt_snapshot_config {
 	uid_t uid; /* (uid_t)-1: as created */
 	gid_t gid;
 	bool sync; /* on disk, with its name, before finish returns */
+	bool keep; /* a file of that name: -EEXIST, instead of replacing it */
+	const struct rt_log_io *io; /* NULL: the real ones */
 };
 
 struct rt_snapshot_writer {
@@ -140,13 +145,17 @@ struct rt_snapshot_writer {
 	struct rt_snap_header header;
 	int dir_fd; /* of its own */
 	int fd;
-	char file[64];
+	char file[256];
+	char tmp[256];
 	uint8_t *block; /* being filled */
 	size_t block_len, block_cap;
 	uint32_t block_entries;
+	size_t last_at, last_len; /* the newest key; in the block, or where it was */
 	uint8_t *index;
 	size_t index_len, index_cap;
-	uint64_t offset; /* of the block in the file */
+	size_t index_at;    /* what it says of the block */
+	uint64_t pushed_to; /* the kernel was asked to write up to here */
+	uint64_t offset;    /* of the block in the file */
 	uint64_t n_blocks, n_entries, n_bytes;
 };
 
@@ -175,9 +184,10 @@ struct rt_snapshot {
 	uint64_t file_size;
 	uint8_t *index;
 	const struct rt_snap_index **blocks; /* of the index, by number */
-	uint8_t *window;                     /* a block, or several */
-	size_t window_cap;
-	uint64_t number; /* of the block that comes next */
+	uint8_t *window;                     /* blocks as they are in the file */
+	size_t window_cap, window_len;
+	uint64_t window_at; /* offset of it in the file */
+	uint64_t number;    /* of the block that comes next */
 	const uint8_t *at, *block_end;
 	uint32_t left; /* entries of the block that have not been given */
 };
@@ -208,7 +218,11 @@ RT_INLINE uint32_t rt_snapshot_left(const struct rt_snapshot *snapshot)
 	return snapshot->left;
 }
 
-/* Every block, every entry, their order and the counts in the footer. */
+/*
+ * Every byte: each block, each entry, their order and the counts in the footer.
+ * @ret_summary (NULL: not wanted) gets header, footer and size; it holds nothing that
+ * would have to be closed.
+ */
 int rt_snapshot_verify(int dir_fd, const char *file, const char *what,
 		       struct rt_fault *fault, struct rt_snapshot *ret_summary);
 
