@@ -308,11 +308,8 @@ RT_INLINE bool is_allowed(struct rt_session *session, const struct rt_command *c
 		return false;
 	}
 	if (RT_LIKELY(command->flags & RT_CMD_WRITE ? session->may_publish
-						    : session->may_read)) {
-		if (!session->changed || !session->changed->failed)
-			session->changed = session->feed;
+						    : session->may_read))
 		return true;
-	}
 	not_permitted(session, command->flags & RT_CMD_WRITE);
 	return false;
 }

@@ -181,6 +181,7 @@ static bool is_full(const struct rt_feed *feed, size_t more)
 static RT_COLD void fail(struct rt_feed *feed)
 {
 	feed->failed = true;
+	feed->failed_round = feed->journal.round + 1;
 	feed->writer = NULL;
 	(void)snprintf(feed->reason, sizeof(feed->reason), "%s",
 		       feed->journal.fault.text);
@@ -192,7 +193,7 @@ RT_INLINE int room(struct rt_feed *feed, size_t key_len, size_t rest_len)
 {
 	if (RT_LIKELY(rt_journal_room(&feed->journal, key_len, rest_len) == 0))
 		return 0;
-	if (!rt_batch_is_empty(&feed->journal.batch))
+	if (feed->journal.broken)
 		fail(feed); /* the flush that was to make room has failed */
 	return RT_FEED_E_LOG;
 }
@@ -484,6 +485,8 @@ int rt_feed_commit(struct rt_feed *feed)
 {
 	if (rt_journal_commit(&feed->journal) < 0) {
 		rt_feed_abort(feed);
+		if (feed->journal.broken)
+			fail(feed);
 		return RT_FEED_E_LOG;
 	}
 	for (size_t i = 0; i < feed->n_undo; i++)
@@ -583,7 +586,9 @@ void rt_feed_set_time(struct rt_feed *feed, uint64_t time_ns)
 	if (!feed->writer)
 		return;
 	feed->now_ms = time_ns / NS_PER_MS;
-	feed->journal.time_ns = rt_max(time_ns, feed->writer->last_ns);
+	/* What is on its way to the ring is older as well. */
+	feed->journal.time_ns =
+		rt_max(rt_max(time_ns, feed->writer->last_ns), feed->journal.time_ns);
 	if (!feed->journal.has_log) {
 		rt_writer_set_time(feed->writer, time_ns);
 		rt_writer_hold(feed->writer); /* until the flush of this round */
@@ -597,6 +602,45 @@ int rt_feed_flush(struct rt_feed *feed)
 	if (r < 0)
 		fail(feed);
 	return r;
+}
+
+int rt_feed_detach(struct rt_feed *feed, int wake_fd)
+{
+	return feed->writer ? rt_journal_detach(&feed->journal, wake_fd) : 0;
+}
+
+bool rt_feed_settle(struct rt_feed *feed)
+{
+	uint64_t before = feed->journal.settled_round;
+
+	if (RT_LIKELY(!feed->writer || !feed->journal.in_flight))
+		return false;
+	if (rt_journal_settle(&feed->journal) < 0) {
+		fail(feed);
+		feed->failed_round = feed->journal.round;
+	}
+	return feed->failed || feed->journal.settled_round != before;
+}
+
+void rt_feed_push(struct rt_feed *feed, uint64_t round, bool wait)
+{
+	if (feed->writer && rt_journal_push(&feed->journal, round, wait) < 0) {
+		fail(feed);
+		feed->failed_round = round;
+	}
+}
+
+bool rt_feed_is_settled(const struct rt_feed *feed, uint64_t round)
+{
+	if (RT_UNLIKELY(feed->failed))
+		return round <= feed->journal.settled_round ||
+		       round > feed->failed_round;
+	return rt_journal_is_settled(&feed->journal, round);
+}
+
+bool rt_feed_is_lost(const struct rt_feed *feed, uint64_t round)
+{
+	return feed->failed && !rt_feed_is_settled(feed, round);
 }
 
 int rt_feed_sync_begin(struct rt_feed *feed)

@@ -10,8 +10,8 @@
  *	                       |                                     (log, ring)
  *	                       +--> table (answers GET and its like)
  *
- * What was changed is in history after rt_feed_flush(); replies to it, and to what
- * has seen it, leave after that.
+ * What was changed is in history after rt_feed_flush(), or when rt_feed_is_settled()
+ * says so; replies to it, and to what has seen it, leave after that.
  */
 #ifndef RINGTAIL_DAEMON_FEED_H
 #define RINGTAIL_DAEMON_FEED_H
@@ -40,6 +40,7 @@ struct rt_feed {
 	struct rt_writer *writer; /* NULL: not served, `reason` says why */
 	struct rt_journal journal;
 	bool failed; /* while it was served; what was not flushed then is lost */
+	uint64_t failed_round; /* the round when it did */
 	struct rt_table table;
 	struct rt_lives lives;   /* of those in the table that end by themselves */
 	struct rt_holder *ended; /* holders whose keys are still to be deleted */
@@ -132,6 +133,16 @@ uint64_t rt_feed_seq(const struct rt_feed *feed);
  * Negative: it is not and will not be; the feed is not served any more.
  */
 int rt_feed_flush(struct rt_feed *feed);
+
+/* The same by the way, for the server: see journal.h. */
+int rt_feed_detach(struct rt_feed *feed, int wake_fd);
+/* At the begin of a round.  Has anything been settled, or lost? */
+bool rt_feed_settle(struct rt_feed *feed);
+void rt_feed_push(struct rt_feed *feed, uint64_t round, bool wait);
+
+/* Is what was changed up to the end of that round in history?  If not, will it be? */
+bool rt_feed_is_settled(const struct rt_feed *feed, uint64_t round);
+bool rt_feed_is_lost(const struct rt_feed *feed, uint64_t round);
 
 /* For the loop: a descriptor that wants a sync, or -1; and what came of it. */
 int rt_feed_sync_begin(struct rt_feed *feed);

@@ -6,6 +6,7 @@
 #include <fcntl.h>
 
 #include "daemon/log.h"
+#include "daemon/syncer.h"
 
 /*
  * ---- Into the ring ----
@@ -86,7 +87,7 @@ static void count_sync(struct rt_journal *j, uint64_t begun_ns)
 }
 
 /*
- * ---- Changes ----
+ * ---- Room ----
  */
 
 uint64_t rt_journal_seq(const struct rt_journal *j)
@@ -97,16 +98,18 @@ uint64_t rt_journal_seq(const struct rt_journal *j)
 	       (j->batch.txn_at ? j->batch.txn_events : 0) - 1;
 }
 
+/* What is in flight has its place already. */
 static uint64_t room_of(const struct rt_journal *j)
 {
-	return j->log.fd < 0 ? 0 : j->log.segment_end - j->log.offset;
+	uint64_t end = j->log.offset + (j->in_flight ? j->flight.len : 0);
+
+	return j->log.fd < 0 ? 0 : j->log.segment_end - end;
 }
 
-static int place(struct rt_journal *j, uint64_t size)
+/* Room for a batch of @size bytes; nothing may be in flight. */
+static int place(struct rt_journal *j, uint64_t size, int *ret_fd, uint64_t *ret_offset)
 {
-	uint64_t offset;
-	int fd;
-	int r = rt_log_place(&j->log, size, &j->fault, &fd, &offset);
+	int r = rt_log_place(&j->log, size, &j->fault, ret_fd, ret_offset);
 
 	if (r < 0 && !j->out_of_space)
 		rt_log(RT_LOG_ERROR, "%s; publishers are refused until it works again",
@@ -118,11 +121,142 @@ static int place(struct rt_journal *j, uint64_t size)
 	return r;
 }
 
+/*
+ * ---- Into history ----
+ */
+
+/* A batch is in the log as the mode promises: now it may be seen. */
+static void show(struct rt_journal *j, const struct rt_batch *batch, uint64_t begun_ns)
+{
+	int r;
+
+	if (j->log.config.mode == RT_LOG_DISK)
+		count_sync(j,
+			   begun_ns); /* with the write, which is part of the price */
+	r = rt_journal_play(j, batch->data, batch->first_seq);
+	assert(!r); /* every limit was checked when it was gathered */
+	(void)r;
+}
+
+static int lose(struct rt_journal *j, int error)
+{
+	j->broken = true;
+	return error;
+}
+
+/* What is in flight is waited for and becomes visible. */
+static int land(struct rt_journal *j)
+{
+	bool sync_failed;
+	int r;
+
+	if (!j->in_flight)
+		return 0;
+	r = rt_syncer_end(j->syncer, &sync_failed);
+	j->in_flight = false;
+	if (r < 0) {
+		(void)rt_log_unwrote(&j->log, r, sync_failed, &j->fault);
+		return lose(j, r);
+	}
+	rt_log_wrote(&j->log, &j->flight);
+	show(j, &j->flight, j->flight_begun_ns);
+	j->settled_round = j->flight_round;
+	return 0;
+}
+
+/* What was gathered takes off, and the next batch begins; nothing is in flight. */
+static int take_off(struct rt_journal *j)
+{
+	struct rt_batch next = j->flight;
+	uint64_t offset;
+	int fd;
+	int r;
+
+	if (rt_batch_is_empty(&j->batch))
+		return 0;
+	r = place(j, j->batch.len, &fd, &offset);
+	if (r < 0)
+		return lose(j, r);
+	rt_batch_seal(&j->batch, j->log.salt, j->log.synced);
+	rt_batch_reset(&next, j->batch.first_seq + j->batch.n_events);
+	j->flight = j->batch;
+	j->batch = next;
+	j->flight_begun_ns = rt_now_ns(CLOCK_MONOTONIC);
+	j->flight_round = j->round;
+	j->in_flight = true;
+	rt_syncer_begin(j->syncer, &j->log, fd, &j->flight, offset);
+	return 0;
+}
+
+/* What was gathered is written by us; nothing is in flight. */
+static int append(struct rt_journal *j)
+{
+	uint64_t begun_ns;
+	int r;
+
+	if (rt_batch_is_empty(&j->batch))
+		return 0;
+	begun_ns = j->log.config.mode == RT_LOG_DISK ? rt_now_ns(CLOCK_MONOTONIC) : 0;
+	r = rt_log_append(&j->log, &j->batch, &j->fault);
+	if (r < 0)
+		return lose(j, r);
+	show(j, &j->batch, begun_ns);
+	rt_batch_reset(&j->batch, j->batch.first_seq + j->batch.n_events);
+	j->settled_round = j->round;
+	return 0;
+}
+
+int rt_journal_flush(struct rt_journal *j)
+{
+	int r;
+
+	if (!j->has_log) {
+		rt_writer_release(j->writer);
+		return 0;
+	}
+	r = land(j);
+	return r < 0 ? r : append(j);
+}
+
+int rt_journal_settle(struct rt_journal *j)
+{
+	int r;
+
+	if (!j->in_flight || !rt_syncer_is_done(j->syncer))
+		return 0;
+	r = land(j);
+	return r < 0 || j->in_txn ? r : take_off(j);
+}
+
+int rt_journal_push(struct rt_journal *j, uint64_t round, bool wait)
+{
+	int r;
+
+	j->round = round;
+	if (!j->syncer || wait)
+		return rt_journal_flush(j);
+	r = rt_journal_settle(j);
+	return r < 0 || j->in_flight ? r : take_off(j);
+}
+
+int rt_journal_detach(struct rt_journal *j, int wake_fd)
+{
+	if (!j->has_log || j->log.config.mode != RT_LOG_DISK || j->syncer)
+		return 0;
+	return rt_syncer_open(wake_fd, &j->syncer);
+}
+
+/*
+ * ---- Changes ----
+ */
+
 int rt_journal_room(struct rt_journal *j, size_t key_len, size_t rest_len)
 {
 	size_t need = sizeof(struct rt_log_txn) + sizeof(struct rt_log_event) +
 		      rt_round_up(key_len + rest_len, RT_WORD) +
 		      sizeof(struct rt_log_terms);
+	uint64_t offset;
+	int fd;
 	int r;
 
 	if (!j->has_log || j->in_txn)
@@ -131,7 +265,7 @@ int rt_journal_room(struct rt_journal *j, size_t key_len, size_t rest_len)
 		      j->batch.len < RT_BATCH_FULL))
 		return 0;
 	r = rt_journal_flush(j);
-	return r < 0 ? r : place(j, sizeof(struct rt_log_batch) + need);
+	return r < 0 ? r : place(j, sizeof(struct rt_log_batch) + need, &fd, &offset);
 }
 
 RT_INLINE size_t prev_len_of(const struct rt_extra *extra)
@@ -209,13 +343,17 @@ int rt_journal_add(struct rt_journal *j, uint8_t op, uint8_t flags, const void *
 
 int rt_journal_commit(struct rt_journal *j)
 {
+	uint64_t offset;
+	int fd;
 	int r = 0;
 
 	if (!j->has_log) {
 		rt_writer_commit(j->writer);
 	} else if (j->batch.txn_at) {
 		if (j->batch.len > room_of(j))
-			r = place(j, j->batch.len);
+			r = land(j);
+		if (!r && j->batch.len > room_of(j))
+			r = place(j, j->batch.len, &fd, &offset);
 		if (r < 0)
 			return r;
 		rt_batch_end(&j->batch, j->time_ns);
@@ -234,29 +372,8 @@ void rt_journal_abort(struct rt_journal *j)
 }
 
 /*
- * ---- Into history ----
+ * ---- Syncing now and then ----
  */
-
-int rt_journal_flush(struct rt_journal *j)
-{
-	uint64_t begun;
-	int r;
-
-	if (!j->has_log)
-		rt_writer_release(j->writer);
-	if (!j->has_log || rt_batch_is_empty(&j->batch))
-		return 0;
-	begun = j->log.config.mode == RT_LOG_DISK ? rt_now_ns(CLOCK_MONOTONIC) : 0;
-	r = rt_log_append(&j->log, &j->batch, &j->fault);
-	if (r < 0)
-		return r;
-	if (begun)
-		count_sync(j, begun); /* with the write, which is part of the price */
-	r = rt_journal_play(j, j->batch.data, j->batch.first_seq);
-	assert(!r); /* every limit was checked when it was gathered */
-	rt_batch_reset(&j->batch, rt_writer_head(j->writer) + 1);
-	return 0;
-}
 
 int rt_journal_sync_begin(struct rt_journal *j)
 {

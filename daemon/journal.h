@@ -6,8 +6,15 @@
  *
  * Without a log (durability none) changes go to the ring at once.  With one they are
  * gathered, and nothing is in the ring before it is in the log as the mode promises:
- * written for `memory` and `os`, synced for `disk`.  A flush ends each round of the
+ * written for `memory` and `os`, synced for `disk`.  A push ends each round of the
  * event loop, so that whatever came in together shares a write and a sync.
+ *
+ * For `disk` a thread writes and syncs a batch while the next one gathers:
+ *
+ *	gathering  --push, or the one before is done-->  in flight  --settle-->  ring
+ *
+ * One at a time is in flight, and what has not settled is seen by nobody.  Rounds say
+ * what has: see rt_journal_is_settled().
  */
 #ifndef RINGTAIL_DAEMON_JOURNAL_H
 #define RINGTAIL_DAEMON_JOURNAL_H
@@ -16,13 +23,23 @@
 #include "shm/ring.h"
 #include "store/log.h"
 
+struct rt_syncer;
+
 struct rt_journal {
 	struct rt_writer *writer;
 	const struct rt_feed_config *config;
 	bool has_log;
 	bool in_txn;
 	struct rt_log log;
-	struct rt_batch batch;
+	struct rt_batch batch;    /* gathering */
+	struct rt_batch flight;   /* with the syncer, if `in_flight` */
+	struct rt_syncer *syncer; /* NULL: batches are written by the caller */
+	bool in_flight;
+	bool broken;            /* a batch was lost: nothing more is taken */
+	uint64_t round;         /* the newest that has ended */
+	uint64_t flight_round;  /* ... when the flight began */
+	uint64_t settled_round; /* what was changed up to it is in history */
+	uint64_t flight_begun_ns;
 	uint64_t time_ns;   /* of the commits to come */
 	uint64_t txn_bytes; /* keys, values and previous ones of the open transaction */
 	int sync_fd;        /* being synced by the loop; -1: none */
@@ -74,10 +91,34 @@ void rt_journal_abort(struct rt_journal *journal);
 uint64_t rt_journal_seq(const struct rt_journal *journal);
 
 /*
- * Everything gathered goes to the log and then to the ring.  Negative: it did not, and
- * what was gathered is lost; nothing of it was visible.  The feed has to stop.
+ * Everything gathered goes to the log and then to the ring, now.  Negative: it did not,
+ * and what was gathered is lost; nothing of it was visible.  The feed has to stop, as
+ * `broken` says.
  */
 int rt_journal_flush(struct rt_journal *journal);
+
+/*
+ * Lets a thread write and sync from now on, which is for `disk` only.  @wake_fd: an
+ * eventfd that says when there is something for rt_journal_settle().
+ */
+int rt_journal_detach(struct rt_journal *journal, int wake_fd);
+
+/* Takes in what the thread has done, without waiting.  Negative as rt_journal_flush().
+ */
+int rt_journal_settle(struct rt_journal *journal);
+
+/*
+ * Round @round is over.  What was gathered begins its way: it is there on return
+ * without a thread, or if @wait is set; else when it has settled.
+ */
+int rt_journal_push(struct rt_journal *journal, uint64_t round, bool wait);
+
+/* Is everything that was changed up to the end of that round in history? */
+RT_INLINE bool rt_journal_is_settled(const struct rt_journal *journal, uint64_t round)
+{
+	return round <= journal->settled_round ||
+	       (!journal->in_flight && !journal->batch.n_txns);
+}
 
 /* For the loop: a descriptor to sync now, or -1; and what came of it. */
 int rt_journal_sync_begin(struct rt_journal *journal);

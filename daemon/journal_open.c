@@ -11,6 +11,7 @@
 #include <linux/futex.h>
 
 #include "daemon/log.h"
+#include "daemon/syncer.h"
 #include "shm/lock.h"
 #include "store/log_read.h"
 
@@ -469,10 +470,13 @@ void rt_journal_close(struct rt_journal *j, bool closed)
 {
 	rt_close_fd(&j->sync_fd);
 	j->sync_fd = -1;
+	rt_syncer_close(j->syncer);
+	j->syncer = NULL;
 	if (closed && j->has_log)
 		close_log(j);
 	rt_log_drop(&j->log);
 	rt_batch_fini(&j->batch);
+	rt_batch_fini(&j->flight);
 	if (closed)
 		rt_writer_close(j->writer);
 	else

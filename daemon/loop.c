@@ -16,19 +16,28 @@
 #define ALARM_MAX_MS UINT64_C(8000000000000) /* in the 23rd century */
 #define TICK_NS      UINT64_C(1000000000)
 
-/* What a completion is for: in the low bits of user_data. */
+/*
+ * What a completion is for: in the low bits of user_data.  Above them is a pointer, or
+ * for TAG_OWN one of enum own.
+ */
 enum tag {
 	TAG_ACCEPT = 1,
 	TAG_RECV = 2,
 	TAG_SEND = 3,
-	TAG_TICK = 4,
-	TAG_SIGNAL = 5,
-	TAG_NONE = 6,
-	TAG_ALARM = 7,
-	TAG_SYNC = 0,
+	TAG_OWN = 4,
+	TAG_SYNC = 5,
 };
 
 #define TAG_MASK 7u
+
+/* What nobody else is concerned with. */
+enum own {
+	OWN_NONE,
+	OWN_TICK,
+	OWN_SIGNAL,
+	OWN_ALARM,
+	OWN_WATCH,
+};
 
 struct listener {
 	int fd;
@@ -47,6 +56,8 @@ struct rt_loop {
 	struct listener listeners[LISTEN_MAX];
 	unsigned n_listeners;
 	int signal_fd;
+	int watch_fd;         /* -1: none */
+	uint64_t watch_count; /* read from it */
 	bool deaf;
 	bool stop;
 	struct __kernel_timespec next_tick; /* CLOCK_MONOTONIC */
@@ -57,6 +68,11 @@ struct rt_loop {
 static uint64_t tagged(const void *ptr, enum tag tag)
 {
 	return (uint64_t)(uintptr_t)ptr | tag;
+}
+
+static uint64_t tagged_own(enum own own)
+{
+	return (uint64_t)own << 3 | TAG_OWN;
 }
 
 static struct io_uring_sqe *get_sqe(struct rt_loop *loop)
@@ -110,7 +126,7 @@ static void arm_tick(struct rt_loop *loop)
 	struct io_uring_sqe *sqe = get_sqe(loop);
 
 	io_uring_prep_timeout(sqe, &loop->next_tick, 0, IORING_TIMEOUT_ABS);
-	sqe->user_data = TAG_TICK;
+	sqe->user_data = tagged_own(OWN_TICK);
 }
 
 static void arm_signal(struct rt_loop *loop)
@@ -118,7 +134,16 @@ static void arm_signal(struct rt_loop *loop)
 	struct io_uring_sqe *sqe = get_sqe(loop);
 
 	io_uring_prep_poll_add(sqe, loop->signal_fd, POLLIN);
-	sqe->user_data = TAG_SIGNAL;
+	sqe->user_data = tagged_own(OWN_SIGNAL);
+}
+
+static void arm_watch(struct rt_loop *loop)
+{
+	struct io_uring_sqe *sqe = get_sqe(loop);
+
+	io_uring_prep_read(sqe, loop->watch_fd, &loop->watch_count,
+			   sizeof(loop->watch_count), 0);
+	sqe->user_data = tagged_own(OWN_WATCH);
 }
 
 static void give_buffer(struct rt_loop *loop, unsigned id)
@@ -186,6 +211,7 @@ int rt_loop_open(const struct rt_loop_ops *ops, void *ctx, int signal_fd,
 	loop->ops = ops;
 	loop->ctx = ctx;
 	loop->signal_fd = signal_fd;
+	loop->watch_fd = -1;
 	loop->alarm_ms = UINT64_MAX;
 	r = open_ring(&loop->ring);
 	if (r < 0) {
@@ -236,7 +262,7 @@ void rt_loop_deafen(struct rt_loop *loop)
 			continue;
 		sqe = get_sqe(loop);
 		io_uring_prep_cancel64(sqe, tagged(listener, TAG_ACCEPT), 0);
-		sqe->user_data = TAG_NONE;
+		sqe->user_data = tagged_own(OWN_NONE);
 	}
 }
 
@@ -382,6 +408,26 @@ static void on_signal(struct rt_loop *loop)
 	arm_signal(loop);
 }
 
+static void on_own(struct rt_loop *loop, enum own own)
+{
+	switch (own) {
+	case OWN_TICK:
+		on_tick(loop);
+		break;
+	case OWN_SIGNAL:
+		on_signal(loop);
+		break;
+	case OWN_ALARM:
+		loop->alarm_ms = UINT64_MAX; /* what is due is seen by any round */
+		break;
+	case OWN_WATCH:
+		arm_watch(loop); /* likewise */
+		break;
+	case OWN_NONE:
+		break;
+	}
+}
+
 static void dispatch(struct rt_loop *loop, const struct io_uring_cqe *cqe)
 {
 	void *ptr = (void *)(uintptr_t)(cqe->user_data & ~(uint64_t)TAG_MASK);
@@ -396,19 +442,11 @@ static void dispatch(struct rt_loop *loop, const struct io_uring_cqe *cqe)
 	case TAG_ACCEPT:
 		on_accept(loop, ptr, cqe);
 		break;
-	case TAG_TICK:
-		on_tick(loop);
-		break;
-	case TAG_SIGNAL:
-		on_signal(loop);
-		break;
 	case TAG_SYNC:
 		loop->ops->synced(loop->ctx, ptr, cqe->res);
 		break;
-	case TAG_ALARM:
-		loop->alarm_ms = UINT64_MAX; /* what is due is seen by any round */
-		break;
-	case TAG_NONE:
+	case TAG_OWN:
+		on_own(loop, (enum own)(cqe->user_data >> 3));
 		break;
 	}
 }
@@ -465,6 +503,12 @@ void rt_loop_sync(struct rt_loop *loop, int fd, void *arg)
 	sqe->user_data = tagged(arg, TAG_SYNC);
 }
 
+void rt_loop_watch(struct rt_loop *loop, int fd)
+{
+	loop->watch_fd = fd;
+	arm_watch(loop);
+}
+
 void rt_loop_alarm(struct rt_loop *loop, uint64_t at_ms)
 {
 	struct io_uring_sqe *sqe;
@@ -478,12 +522,12 @@ void rt_loop_alarm(struct rt_loop *loop, uint64_t at_ms)
 	if (loop->alarm_ms == UINT64_MAX) {
 		io_uring_prep_timeout(sqe, &loop->alarm, 0,
 				      IORING_TIMEOUT_ABS | IORING_TIMEOUT_REALTIME);
-		sqe->user_data = TAG_ALARM;
+		sqe->user_data = tagged_own(OWN_ALARM);
 	} else {
 		/* Keeps its clock.  If it has just come, that was early enough. */
-		io_uring_prep_timeout_update(sqe, &loop->alarm, TAG_ALARM,
+		io_uring_prep_timeout_update(sqe, &loop->alarm, tagged_own(OWN_ALARM),
 					     IORING_TIMEOUT_ABS);
-		sqe->user_data = TAG_NONE;
+		sqe->user_data = tagged_own(OWN_NONE);
 	}
 	loop->alarm_ms = at_ms;
 }

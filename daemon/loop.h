@@ -80,6 +80,9 @@ void rt_loop_shut(struct rt_loop *loop, struct rt_conn *conn);
  */
 void rt_loop_sync(struct rt_loop *loop, int fd, void *arg);
 
+/* A round whenever @fd, a non-blocking eventfd, has counted; it stays the caller's. */
+void rt_loop_watch(struct rt_loop *loop, int fd);
+
 /*
  * A round at the latest when CLOCK_REALTIME is at @at_ms; the earliest of those asked
  * for since the last one that came counts.

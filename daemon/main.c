@@ -96,9 +96,12 @@ static void raise_fd_limit(struct rt_config *config)
 static int serve(struct rt_loop *loop, struct rt_listeners *listeners)
 {
 	char status[128];
-	int r;
+	int r = rt_server_attach(&server, loop);
 
-	server.loop = loop;
+	if (r < 0) {
+		rt_log(RT_LOG_ERROR, "cannot start a thread: %s", strerror(-r));
+		return r;
+	}
 	for (unsigned i = 0; i < listeners->n; i++)
 		rt_loop_listen(loop, listeners->fds[i]);
 	(void)snprintf(status, sizeof(status), "%u of %u feeds served", server.n_served,

@@ -3,14 +3,17 @@
 
 #include <errno.h>
 #include <signal.h>
+#include <sys/eventfd.h>
 #include <sys/socket.h>
 
 #include "daemon/log.h"
+#include "daemon/release.h"
 #include "daemon/session.h"
 #include "daemon/systemd.h"
 
-#define CLOSE_TICKS 5u /* seconds that a client has to take its last replies */
-#define STOP_TICKS  2u /* likewise when the daemon ends */
+#define ALONE_ROUNDS 16u
+#define CLOSE_TICKS  5u /* seconds that a client has to take its last replies */
+#define STOP_TICKS   2u /* likewise when the daemon ends */
 
 /*
  * ---- Feeds -------------------------------------------------------------------
@@ -18,7 +21,7 @@
 
 int rt_server_open(struct rt_server *server, const struct rt_config *config)
 {
-	*server = (struct rt_server){ .config = config };
+	*server = (struct rt_server){ .config = config, .wake_fd = -1 };
 	server->now_ns = server->started_ns = rt_now_ns(CLOCK_REALTIME);
 	server->feeds = calloc(config->n_feeds, sizeof(*server->feeds));
 	if (!server->feeds)
@@ -39,6 +42,20 @@ int rt_server_open(struct rt_server *server, const struct rt_config *config)
 	return server->n_served ? 0 : -ENOENT;
 }
 
+int rt_server_attach(struct rt_server *server, struct rt_loop *loop)
+{
+	int r = 0;
+
+	server->loop = loop;
+	server->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (server->wake_fd < 0)
+		return -errno;
+	rt_loop_watch(loop, server->wake_fd);
+	for (unsigned i = 0; i < server->config->n_feeds && !r; i++)
+		r = rt_feed_detach(&server->feeds[i], server->wake_fd);
+	return r;
+}
+
 void rt_server_close(struct rt_server *server)
 {
 	while (server->sessions)
@@ -47,6 +64,8 @@ void rt_server_close(struct rt_server *server)
 		rt_feed_close(&server->feeds[i]);
 	free(server->feeds);
 	server->feeds = NULL;
+	rt_close_fd(&server->wake_fd);
+	server->wake_fd = -1;
 }
 
 struct rt_feed *rt_server_feed(struct rt_server *server, const uint8_t *name,
@@ -79,29 +98,6 @@ static void mark_dirty(struct rt_session *session)
 	session->server->dirty = session;
 }
 
-/* Sends what there is; ends what is to end. */
-static void flush(struct rt_session *session)
-{
-	struct rt_server *server = session->server;
-	struct rt_buf *out = &session->reply.buf;
-
-	if (session->conn.shut)
-		return;
-	if (session->broken) {
-		rt_loop_shut(server->loop, &session->conn);
-		return;
-	}
-	if (session->conn.sending)
-		return;
-	if (out->len) {
-		server->stats.bytes_out += out->len;
-		rt_loop_send(server->loop, &session->conn, out);
-		out->limit = server->config->max_pending_out - session->conn.out.len;
-	} else if (session->closing) {
-		rt_loop_shut(server->loop, &session->conn);
-	}
-}
-
 static void refuse(struct rt_server *server, int fd)
 {
 	static const char text[] = "-ERR max number of clients reached\r\n";
@@ -121,7 +117,9 @@ static void on_begin(void *ctx)
 	struct rt_server *server = ctx;
 
 	server->now_ns = rt_now_ns(CLOCK_REALTIME);
+	server->round++;
 	for (unsigned i = 0; i < server->config->n_feeds; i++) {
+		server->settled |= rt_feed_settle(&server->feeds[i]);
 		rt_feed_set_time(&server->feeds[i], server->now_ns);
 		rt_feed_sweep(&server->feeds[i]);
 	}
@@ -155,8 +153,13 @@ static void on_accepted(void *ctx, int fd)
 static void on_received(void *ctx, struct rt_conn *conn, uint8_t *bytes, size_t len)
 {
 	struct rt_session *session = (struct rt_session *)conn;
+	struct rt_server *server = ctx;
 
-	(void)ctx;
+	if (session->id != server->newest_id) {
+		server->newest_id = session->id;
+		server->alone_since = server->round;
+	}
+	rt_release_note(session);
 	rt_session_input(session, bytes, len);
 	if (session->reply.buf.len || session->closing)
 		mark_dirty(session);
@@ -175,11 +178,9 @@ static void on_ended(void *ctx, struct rt_conn *conn, int error)
 static void on_sent(void *ctx, struct rt_conn *conn)
 {
 	struct rt_session *session = (struct rt_session *)conn;
-	struct rt_server *server = ctx;
 
-	session->reply.buf.limit = server->config->max_pending_out;
-	if (session->reply.buf.len || session->closing)
-		mark_dirty(session);
+	(void)ctx;
+	mark_dirty(session); /* there may be more, or it can have an end */
 }
 
 static void on_gone(void *ctx, struct rt_conn *conn)
@@ -252,22 +253,6 @@ static void on_signalled(void *ctx, int signo)
 	}
 }
 
-/* Replies to changes that did not come to be are not sent. */
-static void settle_changes(struct rt_session *session)
-{
-	struct rt_feed *feed = session->changed;
-
-	session->changed = NULL;
-	if (RT_LIKELY(!feed || !feed->failed))
-		return;
-	rt_buf_clear(&session->reply.buf);
-	rt_reply_error(&session->reply,
-		       "ERR feed '%s': %s; what was not answered is not "
-		       "committed",
-		       feed->config->name, feed->reason);
-	rt_session_close(session, "its changes could not be logged");
-}
-
 /* Keys that end with their connections go with the changes of this round. */
 static void end_bound(struct rt_server *server)
 {
@@ -290,6 +275,29 @@ static void set_alarm(struct rt_server *server)
 		rt_loop_alarm(server->loop, next_ms);
 }
 
+/* Those that waited for what has settled or was lost. */
+static void release_parked(struct rt_server *server)
+{
+	struct rt_session *session = server->parked;
+
+	server->settled = false;
+	while (session) {
+		struct rt_session *next = session->next_parked;
+
+		rt_release(session);
+		session = next;
+	}
+}
+
+/*
+ * Has one client been the only one for a while?  It is served faster without a thread,
+ * and nobody else has to wait meanwhile.
+ */
+static bool is_alone(const struct rt_server *server)
+{
+	return server->round - server->alone_since >= ALONE_ROUNDS;
+}
+
 static void on_round(void *ctx)
 {
 	struct rt_server *server = ctx;
@@ -298,17 +306,17 @@ static void on_round(void *ctx)
 	end_bound(server);
 	server->dirty = NULL;
 	for (unsigned i = 0; i < server->config->n_feeds; i++)
-		(void)rt_feed_flush(
-			&server->feeds[i]); /* who is concerned is told below */
+		rt_feed_push(&server->feeds[i], server->round, is_alone(server));
 	set_alarm(server);
 	while (session) {
 		struct rt_session *next = session->next_dirty;
 
 		session->dirty = false;
-		settle_changes(session);
-		flush(session);
+		rt_release(session);
 		session = next;
 	}
+	if (server->settled)
+		release_parked(server);
 	if (server->stopping && !server->n_sessions)
 		rt_loop_stop(server->loop);
 }

@@ -28,7 +28,13 @@ struct rt_server {
 	struct rt_feed *feeds; /* as many as config->n_feeds */
 	struct rt_loop *loop;  /* NULL in tests of what needs none */
 	struct rt_session *sessions;
-	struct rt_session *dirty; /* those with something to send or to end */
+	struct rt_session *dirty;  /* those with something to send or to end */
+	struct rt_session *parked; /* those whose replies wait for a feed */
+	int wake_fd;               /* counts what the threads of feeds have done */
+	bool settled;              /* some of that concerns the parked */
+	uint64_t round;
+	uint64_t newest_id;   /* the session that sent something last ... */
+	uint64_t alone_since; /* ... and since when no other has */
 	unsigned n_sessions;
 	unsigned n_served; /* feeds */
 	uint64_t next_id;
@@ -41,6 +47,8 @@ struct rt_server {
 
 /* Opens the feeds; negative, with everything logged, if none can be served. */
 int rt_server_open(struct rt_server *server, const struct rt_config *config);
+/* Before rt_loop_run(). */
+int rt_server_attach(struct rt_server *server, struct rt_loop *loop);
 void rt_server_close(struct rt_server *server);
 
 /* Serves on @loop until a signal; @fds are listening sockets. */

@@ -5,6 +5,7 @@
 
 #include "daemon/command.h"
 #include "daemon/log.h"
+#include "daemon/release.h"
 
 #define IN_SLACK 131072u /* what may come in one piece behind an incomplete request */
 
@@ -43,7 +44,9 @@ void rt_session_free(struct rt_session *session)
 	rt_session_let_go(session);
 	rt_multi_reset(session);
 	rt_resp_fini(&session->resp);
+	rt_release_forget(session);
 	rt_buf_free(&session->reply.buf);
+	rt_buf_free(&session->parked);
 	rt_buf_free(&session->in);
 	rt_buf_free(&session->queue);
 	free(session);
@@ -86,6 +89,7 @@ void rt_session_let_go(struct rt_session *session)
 void rt_session_select(struct rt_session *session, struct rt_feed *feed)
 {
 	session->feed = feed;
+	rt_release_note(session);
 	session->may_publish = rt_may_publish(&session->peer, feed->config);
 	session->may_read =
 		session->may_publish ||

@@ -34,15 +34,21 @@ struct rt_watch {
 	uint8_t *key;
 };
 
+/* Replies leave when what their commands changed or saw is in history. */
+struct rt_gate {
+	struct rt_feed *feed; /* NULL: at once */
+	bool many;            /* others as well */
+	uint64_t round;       /* of the newest command */
+};
+
 struct rt_session {
 	struct rt_conn conn; /* first: the loop's pointer is ours */
 	struct rt_server *server;
 	struct rt_session *next, **at; /* among all sessions */
 	struct rt_session *next_dirty;
-	struct rt_feed *feed; /* selected */
-	struct rt_feed
-		*changed; /* since replies were last let go; one that failed wins */
-	bool may_read, may_publish; /* of that feed */
+	struct rt_session *next_parked, **parked_at; /* NULL: not among them */
+	struct rt_feed *feed;                        /* selected */
+	bool may_read, may_publish;                  /* of that feed */
 	bool dirty;
 	bool closing; /* takes no more input; ends when all is sent */
 	bool broken;  /* ends now, whatever is unsent */
@@ -50,7 +56,10 @@ struct rt_session {
 	bool in_exec;
 	bool refused; /* a change within EXEC was, so all of it is */
 	uint8_t close_ticks;
-	struct rt_reply reply;
+	struct rt_reply reply;     /* of the newest rounds */
+	struct rt_gate reply_gate; /* ... opens for them */
+	struct rt_buf parked;      /* what goes before it */
+	struct rt_gate parked_gate;
 	struct rt_resp resp;
 	struct rt_buf in;    /* the start of a request whose rest has not come */
 	struct rt_buf queue; /* commands between MULTI and EXEC */
@@ -75,7 +84,7 @@ void rt_session_free(struct rt_session *session);
 /* Takes what has come; replies are in reply.buf afterwards. */
 void rt_session_input(struct rt_session *session, uint8_t *bytes, size_t len);
 
-/* Selects a feed, or NULL. */
+/* Selects a feed. */
 void rt_session_select(struct rt_session *session, struct rt_feed *feed);
 
 /* Of the selected feed; NULL: no key was ever bound. */

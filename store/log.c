@@ -271,17 +271,34 @@ void rt_log_wrote(struct rt_log *log, const struct rt_batch *batch)
 		log->unsynced = log->config.mode == RT_LOG_OS;
 }
 
-void rt_log_unwrote(struct rt_log *log)
+int rt_log_write(const struct rt_log *log, int fd, const struct rt_batch *batch,
+		 uint64_t offset, bool *ret_sync_failed)
+{
+	int r = write_all(log, fd, batch->data, batch->len, offset);
+
+	*ret_sync_failed = false;
+	if (r < 0 || log->config.mode != RT_LOG_DISK)
+		return r;
+	r = sync_fd(log, fd);
+	*ret_sync_failed = r < 0;
+	return r;
+}
+
+int rt_log_unwrote(struct rt_log *log, int error, bool sync_failed,
+		   struct rt_fault *fault)
 {
 	static const uint8_t none[sizeof(struct rt_log_batch)];
 
+	log->failed |= sync_failed;
 	/* A batch that got there whole after all would be history to the next who
 	 * opens the log.  If this fails too, it is, as if the answer had been lost. */
 	(void)write_all(log, log->fd, none, sizeof(none), log->offset);
+	return fail(log, fault, sync_failed ? "sync" : "write", error);
 }
 
 int rt_log_append(struct rt_log *log, struct rt_batch *batch, struct rt_fault *fault)
 {
+	bool sync_failed;
 	uint64_t offset;
 	int fd;
 	int r = rt_log_place(log, batch->len, fault, &fd, &offset);
@@ -289,17 +306,9 @@ int rt_log_append(struct rt_log *log, struct rt_batch *batch, struct rt_fault *f
 	if (r < 0)
 		return r;
 	rt_batch_seal(batch, log->salt, log->synced);
-	r = write_all(log, fd, batch->data, batch->len, offset);
-	if (r < 0) {
-		rt_log_unwrote(log);
-		return fail(log, fault, "write", r);
-	}
-	r = log->config.mode == RT_LOG_DISK ? sync_fd(log, fd) : 0;
-	if (r < 0) {
-		log->failed = true;
-		rt_log_unwrote(log); /* nobody has seen it, and nobody will */
-		return fail(log, fault, "sync", r);
-	}
+	r = rt_log_write(log, fd, batch, offset, &sync_failed);
+	if (r < 0)
+		return rt_log_unwrote(log, r, sync_failed, fault);
 	rt_log_wrote(log, batch);
 	return 0;
 }

@@ -114,8 +114,20 @@ int rt_log_place(struct rt_log *log, uint64_t size, struct rt_fault *fault, int 
 /* The batch is there (and synced, if the mode says so). */
 void rt_log_wrote(struct rt_log *log, const struct rt_batch *batch);
 
-/* It is not, since the write failed: nothing of it may come to life later. */
-void rt_log_unwrote(struct rt_log *log);
+/*
+ * Writes a sealed batch there, and syncs it if the mode says so.  Looks at nothing that
+ * changes, so another thread may do it.  0, or a negative errno and whether it was the
+ * sync that failed.
+ */
+int rt_log_write(const struct rt_log *log, int fd, const struct rt_batch *batch,
+		 uint64_t offset, bool *ret_sync_failed);
+
+/*
+ * That has failed: nothing of the batch may come to life later, and after a failed sync
+ * nothing more is accepted.  Returns @error, with a text.
+ */
+int rt_log_unwrote(struct rt_log *log, int error, bool sync_failed,
+		   struct rt_fault *fault);
 
 /* Seal, place, write, sync if the mode says so, and count: all of an append. */
 int rt_log_append(struct rt_log *log, struct rt_batch *batch, struct rt_fault *fault);

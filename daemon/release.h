@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * release.h - when replies leave
+ *
+ *	commands  -->  reply.buf  -- not settled -->  parked  -- settled -->  socket
+ *	                   |                                                    ^
+ *	                   +--------------------- settled ----------------------+
+ *
+ * A reply leaves when all that its command changed or saw is in history, and replies
+ * leave in order.  One batch of a feed is in flight and one gathers, so two stages are
+ * enough: what is parked waits for a round that is over and is never added to, so it
+ * does leave, however fast commands come.
+ */
+#ifndef RINGTAIL_DAEMON_RELEASE_H
+#define RINGTAIL_DAEMON_RELEASE_H
+
+#include "daemon/session.h"
+
+/* Input of this round concerns the feed that is selected: before it, and after. */
+void rt_release_note(struct rt_session *session);
+
+/* Sends what may leave; parks what may not; ends what is to end. */
+void rt_release(struct rt_session *session);
+
+/* No longer among those that wait. */
+void rt_release_forget(struct rt_session *session);
+
+#endif
