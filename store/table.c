@@ -158,6 +158,30 @@ static void tend(struct rt_table *table)
 	table->n_buckets = n;
 }
 
+int rt_table_reserve(struct rt_table *table, size_t n)
+{
+	size_t n_buckets = table->n_buckets;
+	struct rt_entry **buckets;
+
+	while (n_buckets / 2 < n)
+		n_buckets *= 2;
+	if (n_buckets == table->n_buckets)
+		return 0;
+	buckets = calloc(n_buckets, sizeof(struct rt_entry *));
+	if (!buckets)
+		return -ENOMEM;
+	while (table->old)
+		tend(table);
+	table->old = table->buckets;
+	table->n_old = table->n_buckets;
+	table->moved = 0;
+	table->buckets = buckets;
+	table->n_buckets = n_buckets;
+	while (table->old)
+		tend(table);
+	return 0;
+}
+
 struct rt_entry *rt_table_insert(struct rt_table *table, struct rt_entry *entry)
 {
 	struct rt_entry **at, *there;

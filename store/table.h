@@ -51,6 +51,9 @@ RT_INLINE const uint8_t *rt_entry_value(const struct rt_entry *entry)
 int rt_table_init(struct rt_table *table, uint64_t seed);
 void rt_table_fini(struct rt_table *table);
 
+/* Buckets for @n entries at once, instead of by and by; -ENOMEM: as before. */
+int rt_table_reserve(struct rt_table *table, size_t n);
+
 uint64_t rt_table_hash(const struct rt_table *table, const void *key, size_t len);
 
 /*
