@@ -9,6 +9,8 @@
  *	wait.c      spinning and sleeping
  *	pollfd*.c   a descriptor instead of sleeping
  *	inspect.c   information and statistics
+ *
+ * A view is built on a reader; see view.h.
  */
 #ifndef RINGTAIL_CLIENT_READER_H
 #define RINGTAIL_CLIENT_READER_H
@@ -65,6 +67,7 @@ struct ringtail {
 	uint32_t relayed_life; /* the writer's death that was passed on */
 	bool death_due;        /* ... and ends the wait of this call, or the next */
 	_Atomic uint32_t cancel;
+	_Atomic uint64_t wanted; /* a position that ends a wait; 0: none */
 	struct rt_pollfd *pollfd;
 	uint32_t fd_mode;
 	struct rt_fault fault;

@@ -70,6 +70,9 @@ int rt_reader_arm(struct ringtail *r)
 {
 	int e;
 
+	/* Who waits for a seq waits for every commit. */
+	r->sleeper.topics =
+		rt_load64(&r->wanted) ? 1u << RT_TOPIC_ANY : r->filters.topics;
 	rt_reader_map_bell(r);
 	e = rt_sleeper_arm(&r->sleeper);
 	if (e && r->bell && r->path) {
@@ -111,6 +114,14 @@ static const uint8_t *expected_payload(const struct ringtail *r)
 	return segment->payload + (end & (segment->geo.payload_size - 1));
 }
 
+/* Nothing is delivered, but the position is where somebody waits for it to be. */
+static bool is_where_wanted(const struct ringtail *r)
+{
+	uint64_t wanted = rt_load64(&r->wanted);
+
+	return wanted && r->position >= wanted;
+}
+
 /* Looks at the one line that the next commit changes, until @until. */
 static bool spin(struct ringtail *r, uint64_t until)
 {
@@ -123,7 +134,8 @@ static bool spin(struct ringtail *r, uint64_t until)
 			__builtin_prefetch(expected);
 		}
 		if (rt_load32(&r->segment.hot->state) != RT_STATE_LIVE ||
-		    rt_load32(&r->cancel) || !rt_ring_intact(&r->segment, r->next) ||
+		    rt_load32(&r->cancel) || is_where_wanted(r) ||
+		    !rt_ring_intact(&r->segment, r->next) ||
 		    (rt_load32(&r->segment.hot->life) & FUTEX_OWNER_DIED))
 			return false;
 	} while (until == UINT64_MAX || rt_now_ns(CLOCK_MONOTONIC) < until);
@@ -144,7 +156,10 @@ static int look(struct ringtail *r, int (*try)(struct ringtail *r, void *arg),
 {
 	int outcome = try(r, arg);
 
-	return outcome == RINGTAIL_NOTHING ? rt_reader_idle(r) : outcome;
+	if (outcome == RINGTAIL_NOTHING)
+		outcome = rt_reader_idle(r);
+	return outcome == RINGTAIL_NOTHING && is_where_wanted(r) ? RINGTAIL_CAUGHT_UP
+								 : outcome;
 }
 
 /* One sleep.  A second look after announcing: see bell.h. */

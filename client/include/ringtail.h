@@ -22,8 +22,8 @@
  * may only close a reader.
  *
  * The library starts no thread for a reader unless RINGTAIL_FD_THREAD is asked
- * for or needed, one for all writers of the process, installs no signal
- * handler, prints nothing and never exits.
+ * for or needed, one for each view that asks for it, one for all writers of the
+ * process, installs no signal handler, prints nothing and never exits.
  */
 #ifndef RINGTAIL_H
 #define RINGTAIL_H
@@ -775,15 +775,17 @@ RINGTAIL_API const char *ringtail_version(void);
  *					call at a time on a view
  *	with it				a thread of its own does, and any thread may
  *					look, between ringtail_view_lock() and _unlock()
+ *
+ * What stops a view leaves it as it was at its newest boundary, to be looked at.
  */
 
 struct ringtail_view;
 
-/* ringtail_view_entry.flags and ringtail_change.flags */
-#define RINGTAIL_VIEW_INITIAL 0x1u /* change: of the state that the view began with */
+/* ringtail_change.flags */
+#define RINGTAIL_VIEW_INITIAL 0x1u /* of the state that the view began with */
 #define RINGTAIL_VIEW_RESYNCED \
-	0x2u /* change: found by comparing with a new state; a \
-	      * delete of this kind has seq and time 0 */
+	0x2u /* found by comparing with a new state; a delete of \
+	      * this kind has seq and time 0 */
 
 /* A key as the view has it. */
 struct ringtail_view_entry {
@@ -819,13 +821,16 @@ struct ringtail_view_options {
 	uint32_t reserved;
 	/*
 	 * For each change, in order; and after the last change of each transaction, or
-	 * of a state, with all of it in the view.  May be NULL.  Called by
-	 * ringtail_view_poll(), or by the view's thread with the view locked; they may
-	 * look at the view, and must not poll, lock or close it.
+	 * of a state.  May be NULL.  Both are called when all of the transaction, or
+	 * state, is in the view and nothing behind it: by ringtail_view_poll(), or by
+	 * the view's thread with the view locked; for what is there at the begin by
+	 * ringtail_view_open() before it returns.  They may look at the view and cancel
+	 * it, and must not poll, wait, lock or close it.
 	 */
 	void (*on_change)(void *arg, const struct ringtail_change *change);
 	void (*on_txn)(void *arg, uint64_t seq);
-	/* With RINGTAIL_VIEW_THREAD: it has stopped for good, and why.  May be NULL. */
+	/* With RINGTAIL_VIEW_THREAD: the thread has stopped for good, and why; not when
+	 * ringtail_view_close() stops it.  May be NULL; must not close the view. */
 	void (*on_stop)(void *arg, int error);
 	void *arg;
 };
@@ -845,18 +850,20 @@ enum ringtail_view_waited {
 /**
  * ringtail_view_open() - open a view
  * @feed: name of the feed
- * @options: dir, filters, wait, presence, and how to wait for a feed that is not there;
- * start, ops, on_gap and until must be as RINGTAIL_OPTIONS_INIT leaves them.  NULL: all
- * defaults
+ * @options: dir, filters, wait, presence, fd_mode, and how to wait for a feed that is
+ *         not there; start, ops, on_gap and until must be as RINGTAIL_OPTIONS_INIT
+ *         leaves them.  NULL: all defaults
  * @view_options: NULL: all defaults
- * @ret: the view, with the state already in it
+ * @ret: the view, with the present state in it
  *
  * Return:    0, or a negative error; *@ret is set only on 0.
- * Errors:    as ringtail_open(); RINGTAIL_E_NO_SNAPSHOT; RINGTAIL_E_UNSUPPORTED the
- * feed keeps no log, so its state is not held.  ringtail_error(NULL) has the text.
+ * Errors:    as ringtail_open() and ringtail_next() with policy `resync`;
+ *            RINGTAIL_E_NO_SNAPSHOT; RINGTAIL_E_UNSUPPORTED the feed keeps no log, so
+ *            its state is not held; -EAGAIN no thread.  ringtail_error(NULL) has the
+ *            text.
  * Ownership: the view is the caller's; nothing of the options is kept.
  * Threads:   any.
- * Cost:      reads the whole state once.
+ * Cost:      reads the whole state once, and what was committed since its snapshot.
  * Since:     0.1
  */
 RINGTAIL_API int ringtail_view_open(const char *feed,
@@ -871,7 +878,7 @@ RINGTAIL_API int ringtail_view_open(const char *feed,
  * Return:    nothing.
  * Errors:    none.
  * Ownership: frees @view and what its entries point to.
- * Threads:   no other call on @view may run or follow.
+ * Threads:   no other call on @view may run or follow; not from a callback.
  * Cost:      ends the thread, frees the table.
  * Since:     0.1
  */
@@ -882,9 +889,13 @@ RINGTAIL_API void ringtail_view_close(struct ringtail_view *view);
  * @view: a view without RINGTAIL_VIEW_THREAD
  * @timeout_ns: how long to wait for the first transaction; as for ringtail_next()
  *
+ * It ends when there is nothing more, or after some thousand transactions: there may be
+ * more unless it returned 0.
+ *
  * Return:    the number of transactions and states that were applied; 0 none came.
- * Errors:    those of ringtail_next() with policy `resync`; the view stays as it is;
- *            -EINVAL the view has a thread.
+ * Errors:    those of ringtail_next() with policy `resync`; -ENOMEM no memory for what
+ *            has changed, final; -EINVAL the view has a thread.  The view stays as it
+ *            was.
  * Ownership: what earlier lookups returned is not valid any more.
  * Threads:   one call at a time on a view.
  * Cost:      no system call while there is something to apply.
@@ -895,6 +906,8 @@ RINGTAIL_API int ringtail_view_poll(struct ringtail_view *view, int64_t timeout_
 /**
  * ringtail_view_fd() - a descriptor to poll
  * @view: a view without RINGTAIL_VIEW_THREAD
+ *
+ * It is armed by ringtail_view_poll(view, 0) that returns 0.
  *
  * Return:    the descriptor; see ringtail_fd().
  * Errors:    as ringtail_fd(); -EINVAL the view has a thread.
@@ -909,7 +922,9 @@ RINGTAIL_API int ringtail_view_fd(struct ringtail_view *view);
  * ringtail_view_cancel() - make the view stop
  * @view: a view
  *
- * Return:    nothing; polls and waits return RINGTAIL_E_CANCELED.
+ * Polls and waits return RINGTAIL_E_CANCELED, and its thread ends.
+ *
+ * Return:    nothing.
  * Errors:    none.
  * Ownership: nothing changes hands.
  * Threads:   any thread, and any signal handler, while @view is open.
@@ -920,13 +935,18 @@ RINGTAIL_API void ringtail_view_cancel(struct ringtail_view *view);
 
 /**
  * ringtail_view_lock() - keep the view as it is
- * @view: a view
+ * @view: a view; one without RINGTAIL_VIEW_THREAD needs no lock, and has none
+ *
+ * Threads that look share the lock.  The view's thread takes it once for each batch of
+ * transactions and comes before those who ask after it has; so neither keeps the other
+ * out for long, but whoever looks for long keeps the view back.
  *
  * Return:    nothing.
  * Errors:    none.
  * Ownership: what is looked up stays valid until ringtail_view_unlock().
- * Threads:   any; not from within a callback.  Without RINGTAIL_VIEW_THREAD it does
- * nothing. Cost:      a lock that lookups share. Since:     0.1
+ * Threads:   any that has not locked it; not from a callback.
+ * Cost:      a lock that lookups share.
+ * Since:     0.1
  */
 RINGTAIL_API void ringtail_view_lock(struct ringtail_view *view);
 
@@ -965,7 +985,8 @@ RINGTAIL_API int ringtail_view_get(struct ringtail_view *view, const void *key,
  * @view: a view, locked if it has a thread
  * @prefix: bytes; NULL with @prefix_len 0: all keys
  * @prefix_len: their number
- * @visit: called for each; what it returns, if not 0, ends the walk; it must not poll
+ * @visit: called for each; what it returns, if not 0, ends the walk; it may look, and
+ *         must not poll
  * @arg: for @visit
  *
  * Return:    0, or what @visit returned.
@@ -973,7 +994,7 @@ RINGTAIL_API int ringtail_view_get(struct ringtail_view *view, const void *key,
  * Ownership: as ringtail_view_get().
  * Threads:   as said above.
  * Cost:      O(log n) and the keys visited; the first walk after keys came or went puts
- *            those in order.
+ *            those in order, and after many did so, all.
  * Since:     0.1
  */
 RINGTAIL_API int ringtail_view_each(
@@ -996,6 +1017,9 @@ RINGTAIL_API size_t ringtail_view_count(struct ringtail_view *view);
 /**
  * ringtail_view_seq() - the seq that the view stands for
  * @view: a view
+ *
+ * Events that do not match its filters count when the view has looked at them, which
+ * may be a second later; ringtail_view_wait() makes it look.
  *
  * Return:    everything up to it is in the view.
  * Errors:    none.
@@ -1027,10 +1051,13 @@ RINGTAIL_API int ringtail_view_marker(struct ringtail_view *view,
  * @seq: to be reached
  * @timeout_ns: how long; as for ringtail_next()
  *
+ * So a program sees what it has written: it takes the seq of its write, from the reply
+ * or from a marker, and waits for it.
+ *
  * Return:    enum ringtail_view_waited, or the error that stopped the view.
  * Errors:    as ringtail_view_poll(), which it does for a view without a thread.
  * Ownership: as ringtail_view_poll().
- * Threads:   any for a view with a thread; not locked.
+ * Threads:   any for a view with a thread; not locked, not from a callback.
  * Cost:      sleeps.
  * Since:     0.1
  */
@@ -1041,6 +1068,8 @@ RINGTAIL_API int ringtail_view_wait(struct ringtail_view *view, uint64_t seq,
  * ringtail_view_get_stats() - counters and lag of the view's reader
  * @view: a view, locked if it has a thread
  * @stats: size set by the caller, the rest by the call
+ *
+ * For a view with a thread they are those of its newest boundary.
  *
  * Return:    0.
  * Errors:    -EINVAL a size that this library does not know.
@@ -1056,10 +1085,11 @@ RINGTAIL_API int ringtail_view_get_stats(struct ringtail_view *view,
  * ringtail_view_error() - the newest error of the view in words
  * @view: a view; NULL as for ringtail_error()
  *
- * Return:    a text; empty if there was none.
+ * Return:    a text; empty if there was none, or as long as its thread runs.
  * Errors:    none.
  * Ownership: the view's; valid until the next call on it.
- * Threads:   one call at a time on a view.
+ * Threads:   one call at a time on a view; with a thread, after it has stopped: a wait
+ *            or on_stop says so.
  * Cost:      none.
  * Since:     0.1
  */
