@@ -2,9 +2,9 @@
 /*
  * command.h - the commands: which there are, and how one is run, queued or refused
  *
- * cmd_keys.c has those on keys, cmd_expiry.c those on when keys end, cmd_feed.c those
- * on feeds, cmd_client.c those on the connection, cmd_server.c those that tell about
- * the daemon.
+ * cmd_change.c has those that change keys, cmd_keys.c those that ask for them,
+ * cmd_expiry.c those on when keys end, cmd_feed.c those on feeds, cmd_client.c those on
+ * the connection, cmd_server.c those that tell about the daemon.
  */
 #ifndef RINGTAIL_DAEMON_COMMAND_H
 #define RINGTAIL_DAEMON_COMMAND_H
@@ -71,6 +71,9 @@ void rt_text(struct rt_buf *buf, const char *format, ...)
 /* The reply to a change that the feed refused with @error; fails the EXEC it is in. */
 RT_COLD void rt_change_refused(struct rt_session *session, int error, size_t key_len,
 			       size_t value_len);
+
+/* The value of a key; @entry NULL: there is none. */
+void rt_reply_entry(struct rt_session *session, const struct rt_entry *entry);
 
 /* Several changes are one transaction, unless they are part of one already. */
 void rt_begin_several(struct rt_session *session);
