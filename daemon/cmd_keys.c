@@ -33,6 +33,17 @@ void rt_cmd_mget(struct rt_session *session, const struct rt_request *request)
 		rt_reply_entry(session, find(session, request, i));
 }
 
+/* What IFSEQ compares with. */
+void rt_cmd_ringtail_seq(struct rt_session *session, const struct rt_request *request)
+{
+	rt_reply_array(&session->reply, request->n - 1);
+	for (uint32_t i = 1; i < request->n; i++) {
+		const struct rt_entry *entry = find(session, request, i);
+
+		rt_reply_int(&session->reply, entry ? (int64_t)entry->seq : 0);
+	}
+}
+
 void rt_cmd_exists(struct rt_session *session, const struct rt_request *request)
 {
 	int64_t n = 0;

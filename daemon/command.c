@@ -36,6 +36,7 @@ static const struct rt_command commands[] = {
 	{ "keys", 2, READ, 0, 0, 0, rt_cmd_keys },
 	{ "mget", -2, READ, 1, -1, 1, rt_cmd_mget },
 	{ "mset", -3, VALUES, 1, -1, 2, rt_cmd_mset },
+	{ "msetnx", -3, VALUES, 1, -1, 2, rt_cmd_msetnx },
 	{ "multi", 1, AT_ONCE, 0, 0, 0, rt_cmd_multi },
 	{ "persist", 2, WRITE, 1, 1, 1, rt_cmd_persist },
 	{ "pexpire", -3, WRITE, 1, 1, 1, rt_cmd_pexpire },
@@ -49,8 +50,11 @@ static const struct rt_command commands[] = {
 	{ "quit", -1, AT_ONCE, 0, 0, 0, rt_cmd_quit },
 	{ "reset", 1, AT_ONCE, 0, 0, 0, rt_cmd_reset },
 	{ "ringtail.bind", -2, WRITE, 1, -1, 1, rt_cmd_ringtail_bind },
+	{ "ringtail.del", 4, WRITE, 1, 1, 1, rt_cmd_ringtail_del },
+	{ "ringtail.delprefix", 2, WRITE, 0, 0, 0, rt_cmd_ringtail_delprefix },
 	{ "ringtail.feeds", 1, 0, 0, 0, 0, rt_cmd_ringtail_feeds },
 	{ "ringtail.marker", 1, READ, 0, 0, 0, rt_cmd_ringtail_marker },
+	{ "ringtail.seq", -2, READ, 1, -1, 1, rt_cmd_ringtail_seq },
 	{ "ringtail.unbind", -2, WRITE, 1, -1, 1, rt_cmd_ringtail_unbind },
 	{ "ringtail.trim", 2, WRITE | NO_MULTI, 0, 0, 0, rt_cmd_ringtail_trim },
 	{ "scan", -2, READ, 0, 0, 0, rt_cmd_scan },
@@ -268,9 +272,10 @@ void rt_change_refused(struct rt_session *session, int error, size_t key_len,
 		rt_session_error(
 			session,
 			"ERR transaction is too large: feed '%s' takes %u events "
-			"and %llu bytes of keys and values in one",
+			"and %llu bytes of keys and values%s in one",
 			name, writer->max_txn_events,
-			(unsigned long long)writer->max_txn_bytes);
+			(unsigned long long)writer->max_txn_bytes,
+			feed->keeps_prev ? ", replaced ones too (prev_value)," : "");
 }
 
 /*

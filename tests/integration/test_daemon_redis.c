@@ -154,6 +154,8 @@ static void keys_are_set_read_and_deleted_alike(void **state)
 		"SET a5 x KEEPTTL\r\nSET a5 x NX XX\r\nSET a5 x FOO\r\nSET a5 x "
 		"EX\r\nSET a5\r\nSET\r\n",
 		"SETNX a6 x\r\nSETNX a6 y\r\nGET a6\r\nSETNX a6\r\n",
+		"MSETNX e6 x f6 y\r\nMSETNX g6 x f6 z\r\nMGET e6 f6 g6\r\nMSETNX e6\r\n"
+		"MSETNX h6 x h6 y\r\nGET h6\r\nMSETNX e6 x f6\r\n",
 		"MSET a7 1 b7 2\r\nMGET a7 none7 b7\r\nMSET a7\r\nMSET a7 1 "
 		"b7\r\nMGET\r\n",
 		"MSET a8 1 a8 2 a8 3\r\nGET a8\r\nEXISTS a8 a8 "
@@ -267,7 +269,8 @@ static void transactions_fail_alike(void **state)
 		"MULTI\r\nPING\r\nPING x\r\nECHO y\r\nEXEC\r\n",
 		"EXEC x\r\nMULTI x\r\nDISCARD x\r\n",
 		"MULTI\r\nEXEC x\r\nEXEC\r\n",
-		"MULTI\r\nUNWATCH\r\nSETNX b15 1\r\nSETNX b15 2\r\nEXEC\r\n",
+		"MULTI\r\nUNWATCH\r\nSETNX b15 1\r\nSET b15 2 XX\r\nMSETNX c15 1 d15 "
+		"2\r\nEXEC\r\n",
 	};
 
 	(void)state;

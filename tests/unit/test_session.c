@@ -4,128 +4,14 @@
  *
  * What it does to the ring is read back from the ring.
  */
-#include "tests/support/t.h"
-
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-
-#include "daemon/command.h"
-#include "daemon/log.h"
-#include "daemon/session.h"
-#include "shm/marker.h"
-#include "shm/ring.h"
-
-struct fixture {
-	struct rt_config config;
-	struct rt_server server;
-	struct rt_session *session;
-	char *dir;
-	char text[8192];
-};
-
-static struct fixture f;
-
-static const struct rt_peer root = { .uid = 0 };
-
 /* Two feeds: `small`, of 128 slots and 8 KiB of payload, and `other`. */
-static int setup(void **state)
-{
-	char dir[128];
-	char *argv[] = {
-		strdup("ringtaild"),
-		dir,
-		strdup("--feed"),
-		strdup("small,size=16K,max_key=100,max_value=1500,"
-		       "max_state=8K,mode=0640,publish_users=77"),
-		strdup("--feed"),
-		strdup("other,size=8K,mode=0644"),
-		strdup("--max-query"),
-		strdup("8K"),
-		strdup("--max-pending-out"),
-		strdup("64K"),
-	};
-	struct rt_fault fault = { "" };
+#define SESSION_FEEDS \
+	strdup("--feed"), \
+		strdup("small,size=16K,max_key=100,max_value=1500," \
+		       "max_state=8K,mode=0640,publish_users=77"), \
+		strdup("--feed"), strdup("other,size=8K,mode=0644")
 
-	*state = &f;
-	rt_log_init(RT_LOG_ERROR);
-	f = (struct fixture){ .dir = t_dir_new() };
-	(void)snprintf(dir, sizeof(dir), "--dir=%s", f.dir);
-	if (rt_config_load(&f.config, T_N(argv), argv, &fault) != RT_CONFIG_RUN)
-		fail_msg("%s", fault.text);
-	for (size_t i = 0; i < T_N(argv); i++)
-		if (i != 1)
-			free(argv[i]);
-	t_ok(rt_server_open(&f.server, &f.config));
-	f.session = rt_session_new(&f.server, &root);
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	(void)state;
-	rt_server_close(&f.server);
-	rt_config_fini(&f.config);
-	t_dir_drop(f.dir);
-	return 0;
-}
-
-static void send_bytes(struct rt_session *session, const char *bytes, size_t len)
-{
-	uint8_t *copy = malloc(len + 1);
-
-	memcpy(copy, bytes, len);
-	rt_session_input(session, copy, len);
-	free(copy);
-}
-
-/* Sends lines, and says what came back. */
-static const char *ask_as(struct rt_session *session, const char *lines)
-{
-	struct rt_buf *out = &session->reply.buf;
-
-	send_bytes(session, lines, strlen(lines));
-	assert_true(out->len < sizeof(f.text));
-	if (out->len)
-		memcpy(f.text, out->data, out->len);
-	f.text[out->len] = 0;
-	out->len = 0;
-	return f.text;
-}
-
-static const char *ask(const char *lines)
-{
-	return ask_as(f.session, lines);
-}
-
-static void begins(const char *text, const char *want)
-{
-	if (strncmp(text, want, strlen(want)))
-		fail_msg("'%s' does not begin with '%s'", text, want);
-}
-
-static uint64_t head(unsigned feed)
-{
-	return rt_writer_head(f.server.feeds[feed].writer);
-}
-
-/* Event @seq of the first feed as "op flags key=value index/size". */
-static const char *event_text(uint64_t seq)
-{
-	struct rt_event event;
-
-	if (rt_ring_look(&f.server.feeds[0].writer->segment, seq, &event) !=
-	    RT_LOOK_EVENT)
-		return "none";
-	(void)snprintf(f.text, sizeof(f.text), "%s%s %.*s=%.*s %u/%u",
-		       event.op == RT_OP_PUT      ? "put"
-		       : event.op == RT_OP_DELETE ? "delete"
-						  : "message",
-		       event.flags & RT_EVENT_CREATED ? "+" : "", (int)event.key_len,
-		       (const char *)event.key, (int)event.value_len,
-		       (const char *)event.value, event.txn_index, event.txn_size);
-	return f.text;
-}
+#include "tests/unit/sessionrig.h"
 
 static void a_change_is_an_event(void **state)
 {
