@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * test_table.c - daemon/table.c
+ * test_table.c - store/table.c
  */
 #include "tests/support/t.h"
 
@@ -194,6 +194,25 @@ static void a_walk_misses_nothing_that_stays(void **state)
 	}
 }
 
+static void room_that_was_made_is_not_made_again(void **state)
+{
+	struct rt_table *table = *state;
+	struct rt_entry **buckets;
+
+	for (unsigned i = 0; i < 100; i++)
+		put_number(table, i);
+	t_ok(rt_table_reserve(table, 5000));
+	buckets = table->buckets;
+	for (unsigned i = 100; i < 5000; i++)
+		put_number(table, i);
+	assert_ptr_equal(table->buckets, buckets);
+	assert_null(table->old);
+	for (unsigned i = 0; i < 5000; i++)
+		assert_non_null(find_number(table, i));
+	t_ok(rt_table_reserve(table, 10));
+	assert_ptr_equal(table->buckets, buckets);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -202,6 +221,7 @@ int main(void)
 		T(it_grows_and_shrinks_with_its_entries),
 		T(a_walk_sees_each_entry_once_when_nothing_changes),
 		T(a_walk_misses_nothing_that_stays),
+		T(room_that_was_made_is_not_made_again),
 	};
 
 	return cmocka_run_group_tests_name("table", tests, NULL, NULL);
