@@ -188,3 +188,33 @@ bool rt_filters_match(const struct rt_filters *filters, uint8_t op, const uint8_
 	return filters->n_keys && bsearch(&k, filters->keys, filters->n_keys,
 					  sizeof(*filters->keys), compare_keys);
 }
+
+/* The lower of two bounds that are above @key; @found: is there one already? */
+static bool lower(struct rt_bytes key, struct rt_bytes bound, bool found,
+		  struct rt_bytes *ret)
+{
+	if (key.len && compare(bound, key) <= 0)
+		return found;
+	if (!found || compare(bound, *ret) < 0)
+		*ret = bound;
+	return true;
+}
+
+bool rt_filters_next(const struct rt_filters *filters, const uint8_t *key, size_t len,
+		     struct rt_bytes *ret)
+{
+	struct rt_bytes k = { key, len };
+	bool found = false;
+
+	for (size_t i = 0; i < filters->n_prefixes; i++)
+		found = lower(k, filters->prefixes[i], found, ret);
+	for (size_t i = 0; i < filters->n_ranges; i++)
+		found = lower(k, filters->ranges[i].from, found, ret);
+	/* Keys are sorted: the first above it is the lowest. */
+	for (size_t i = 0; i < filters->n_keys; i++) {
+		if (len && compare(filters->keys[i], k) <= 0)
+			continue;
+		return lower(k, filters->keys[i], found, ret);
+	}
+	return found;
+}

@@ -46,4 +46,11 @@ void rt_filters_fini(struct rt_filters *filters);
 bool rt_filters_match(const struct rt_filters *filters, uint8_t op, const uint8_t *key,
 		      size_t len);
 
+/*
+ * For a key that does not match: no key above it and below *ret does.  False: no key
+ * above it does at all.  len 0: from the first key on.
+ */
+bool rt_filters_next(const struct rt_filters *filters, const uint8_t *key, size_t len,
+		     struct rt_bytes *ret);
+
 #endif

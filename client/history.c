@@ -44,6 +44,15 @@ bool rt_reader_has_log(struct ringtail *r)
 	return open_log(r, &unused);
 }
 
+/* It is looked for again when it is needed. */
+void rt_reader_leave_log(struct ringtail *r)
+{
+	if (r->log_open)
+		rt_log_reader_close(&r->log);
+	r->log_open = false;
+	r->in_log = false;
+}
+
 int rt_reader_oldest_in_log(struct ringtail *r, uint64_t *ret)
 {
 	int e = rt_reader_has_log(r) ? rt_log_reader_oldest(&r->log, ret) : -ENOENT;

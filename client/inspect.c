@@ -119,6 +119,8 @@ int ringtail_get_stats(struct ringtail *r, struct ringtail_stats *stats)
 	made.sleeps = r->sleeps;
 	made.spurious_wakes = r->spurious;
 	made.moves = r->moves;
+	made.resets = r->resets;
+	made.entries = r->entries;
 	fill_lag(r, made.position, &made);
 	*stats = made;
 	return 0;

@@ -19,13 +19,6 @@ static int invalid(const char *what)
 	return -EINVAL;
 }
 
-static int unsupported(const char *what)
-{
-	rt_fault_set(rt_open_fault(),
-		     "%s needs snapshots, which this version does not make", what);
-	return RINGTAIL_E_UNSUPPORTED;
-}
-
 /* Options that contradict each other are refused, never ignored. */
 static int check_start(const struct ringtail_options *o)
 {
@@ -39,8 +32,6 @@ static int check_start(const struct ringtail_options *o)
 		return invalid("start is RINGTAIL_START_MARKER, but marker is not set");
 	if (o->time_ns && o->start != RINGTAIL_START_TIME)
 		return invalid("time_ns is set, but start is not RINGTAIL_START_TIME");
-	if (o->start == RINGTAIL_START_SNAPSHOT)
-		return unsupported("starting from a snapshot");
 	if (o->until && o->start == RINGTAIL_START_AFTER_SEQ && o->until < o->seq)
 		return invalid("until is below seq, where reading begins");
 	return 0;
@@ -55,8 +46,6 @@ static int check_options(const struct ringtail_options *o)
 		return invalid("unknown flags");
 	if (o->on_gap > RINGTAIL_ON_GAP_RESYNC)
 		return invalid("unknown on_gap");
-	if (o->on_gap == RINGTAIL_ON_GAP_RESYNC)
-		return unsupported("on_gap RINGTAIL_ON_GAP_RESYNC");
 	if (o->wait > RINGTAIL_WAIT_SPIN)
 		return invalid("unknown wait");
 	if (o->fd_mode > RINGTAIL_FD_THREAD)
@@ -96,6 +85,10 @@ static int start_in_log(struct ringtail *r, uint64_t seq, uint64_t oldest,
 	}
 	if (e != -ENOENT && e != RINGTAIL_E_COMPACTED)
 		return e;
+	if (r->on_gap == RINGTAIL_ON_GAP_RESYNC) {
+		start_after(r, seq);
+		return rt_reader_resync_open(r, RINGTAIL_CAUSE_COMPACTED);
+	}
 	if (rt_reader_oldest_in_log(r, &in_log) == 0 && in_log > seq + 1)
 		oldest = rt_min(oldest, in_log);
 	if (r->on_gap == RINGTAIL_ON_GAP_ERROR) {
@@ -152,11 +145,14 @@ static int start_after_marker(struct ringtail *r, const struct ringtail_options 
 			o->marker);
 		return e;
 	}
-	if (r->until < seq)
-		return invalid("until is below the marker, where reading begins");
 	e = rt_reader_same_history(r, epoch, seq);
 	if (e < 0 && e != RINGTAIL_E_EPOCH)
 		return e;
+	if (e < 0 && r->on_gap == RINGTAIL_ON_GAP_RESYNC) {
+		start_after(r, seq);
+		r->marker_epoch = epoch;
+		return rt_reader_resync_open(r, RINGTAIL_CAUSE_EPOCH);
+	}
 	if (e < 0) {
 		rt_fault_set(rt_open_fault(),
 			     "feed '%s': other epoch: the marker (seq %" PRIu64
@@ -165,7 +161,15 @@ static int start_after_marker(struct ringtail *r, const struct ringtail_options 
 			     r->segment.geo.name, seq, epoch, r->segment.geo.epoch);
 		return e;
 	}
+	if (r->until < seq)
+		return invalid("until is below the marker, where reading begins");
 	return start_after_seq(r, seq, o->flags);
+}
+
+static int start_from_state(struct ringtail *r)
+{
+	start_after(r, 0);
+	return rt_reader_resync_open(r, 0);
 }
 
 /* The oldest there is, in the ring or in the log. */
@@ -212,7 +216,16 @@ static int find_start(struct ringtail *r, const struct ringtail_options *o)
 			     r->path ? r->path : r->segment.geo.name, head);
 		return RINGTAIL_E_CORRUPT;
 	}
+	if (o->start == RINGTAIL_START_SNAPSHOT ||
+	    o->on_gap == RINGTAIL_ON_GAP_RESYNC) {
+		int e = rt_reader_can_resync(r);
+
+		if (e < 0)
+			return e;
+	}
 	switch (o->start) {
+	case RINGTAIL_START_SNAPSHOT:
+		return start_from_state(r);
 	case RINGTAIL_START_AFTER_SEQ:
 		return start_after_seq(r, o->seq, o->flags);
 	case RINGTAIL_START_MARKER:
@@ -247,7 +260,8 @@ static int open_with(int fd, const char *path, const struct ringtail_options *o,
 	if (!r)
 		return -ENOMEM;
 	*r = (struct ringtail){ .segment = RT_SEGMENT_NONE,
-				.log = { .dir_fd = -1, .fd = -1 } };
+				.log = { .dir_fd = -1, .fd = -1 },
+				.resync = { .file = RT_SNAPSHOT_NONE } };
 	e = rt_filters_init(o->filters, o->n_filters, o->ops, fault, &r->filters);
 	if (e < 0)
 		return e;
@@ -267,6 +281,7 @@ static int open_with(int fd, const char *path, const struct ringtail_options *o,
 	r->spin_ns = o->spin_ns;
 	r->until = o->until ? o->until : UINT64_MAX;
 	r->fd_mode = o->fd_mode;
+	r->marker_epoch = r->segment.geo.epoch;
 	r->sleeper.hot = r->segment.hot;
 	r->sleeper.bell = r->bell;
 	r->sleeper.cancel = &r->cancel;
@@ -376,6 +391,7 @@ void ringtail_close(struct ringtail *r)
 	rt_pollfd_close(r->pollfd);
 	if (r->bell)
 		rt_reader_drop_bell(r);
+	rt_resync_fini(&r->resync);
 	rt_log_reader_close(&r->log);
 	rt_segment_drop(&r->segment);
 	rt_filters_fini(&r->filters);

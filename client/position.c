@@ -118,6 +118,8 @@ static int gap(struct ringtail *r, uint64_t at, uint64_t oldest, uint32_t cause)
 	oldest = rt_min(oldest, at);
 	gap.count = at - r->next;
 	gap.skipped = at - oldest;
+	if (r->on_gap == RINGTAIL_ON_GAP_RESYNC)
+		return rt_reader_resync(r, cause);
 	if (r->leaves_gaps && r->on_gap == RINGTAIL_ON_GAP_SKIP)
 		return RINGTAIL_GAP;
 	if (r->on_gap == RINGTAIL_ON_GAP_SKIP) {
@@ -486,6 +488,8 @@ static int follow_to(struct ringtail *r, int fd, bool retired)
 	if (segment.geo.instance == r->segment.geo.instance)
 		return RINGTAIL_NOTHING;
 	if (segment.geo.epoch != r->segment.geo.epoch && !continues(r, &segment)) {
+		if (r->on_gap == RINGTAIL_ON_GAP_RESYNC)
+			return rt_reader_resync(r, RINGTAIL_CAUSE_EPOCH);
 		rt_fault_set(&r->fault,
 			     "feed '%s': a new history was begun (epoch %016" PRIx64
 			     ", was %016" PRIx64 "); what came after seq %" PRIu64
@@ -495,6 +499,7 @@ static int follow_to(struct ringtail *r, int fd, bool retired)
 		return rt_reader_stop(r, RINGTAIL_E_EPOCH);
 	}
 	move_to(r, &segment);
+	r->marker_epoch = segment.geo.epoch;
 	segment = RT_SEGMENT_NONE;
 	/* A ring that began above us has nothing in our slot that would say so. */
 	if (!rt_ring_intact(&r->segment, r->next)) {
@@ -514,6 +519,27 @@ static bool is_own(const struct ringtail *r, int fd)
 
 	return fstat(r->segment.fd, &own) == 0 && fstat(fd, &there) == 0 &&
 	       own.st_ino == there.st_ino && own.st_dev == there.st_dev;
+}
+
+int rt_reader_renew(struct ringtail *r)
+{
+	AUTO(rt_segment_drop) struct rt_segment segment = RT_SEGMENT_NONE;
+	AUTO_CLOSE int fd =
+		r->path ? open(r->path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK)
+			: -1;
+	int e;
+
+	if (fd < 0 || is_own(r, fd))
+		return 0;
+	e = rt_segment_map(fd, false, r->path, &r->fault, &segment);
+	if (e == RINGTAIL_E_CORRUPT ||
+	    (!e && segment.geo.instance == r->segment.geo.instance))
+		return 0;
+	if (e < 0)
+		return e;
+	move_to(r, &segment);
+	segment = RT_SEGMENT_NONE;
+	return 0;
 }
 
 /* The feed has another ring file; 0 when it is not there yet. */

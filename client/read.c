@@ -26,7 +26,7 @@ RT_INLINE bool has_buffered(const struct ringtail *r)
 	return r->buffer.at < r->buffer.n;
 }
 
-static void answered(struct ringtail *r)
+void rt_reader_answered(struct ringtail *r)
 {
 	r->answered = true;
 	r->direct = r->until == UINT64_MAX;
@@ -35,7 +35,7 @@ static void answered(struct ringtail *r)
 static int tell_gap(struct ringtail *r)
 {
 	r->gap_due = false;
-	answered(r);
+	rt_reader_answered(r);
 	return RINGTAIL_GAP;
 }
 
@@ -55,6 +55,20 @@ RT_INLINE void hand_out(struct ringtail *r, struct ringtail_event *event)
 	if (buffer->at == buffer->n) {
 		event->flags |= RINGTAIL_LAST;
 		rt_reader_txn_end(r, buffer->last);
+	}
+}
+
+/* An entry of the state, or what ends it. */
+static void hand_out_state(struct ringtail *r, int outcome,
+			   struct ringtail_event *event)
+{
+	if (outcome == RINGTAIL_SNAPSHOT) {
+		*event = r->buffer.events[r->buffer.at++];
+		r->entries++;
+	} else if (outcome == RINGTAIL_SNAPSHOT_END) {
+		*event = (struct ringtail_event){ .seq = r->position,
+						  .rev = r->position,
+						  .time_ns = r->state_ns };
 	}
 }
 
@@ -85,6 +99,9 @@ static RT_COLD int get_slowly(struct ringtail *r,
 	if (r->gap_due)
 		return tell_gap(r);
 	rt_pollfd_drain(r->pollfd);
+	outcome = r->resync.phase ? rt_reader_resync_next(r) : RINGTAIL_NOTHING;
+	if (outcome != RINGTAIL_NOTHING)
+		return outcome;
 	outcome = try(r, arg);
 	if (outcome == RINGTAIL_NOTHING)
 		outcome = rt_reader_idle(r);
@@ -94,7 +111,8 @@ static RT_COLD int get_slowly(struct ringtail *r,
 		outcome = rt_reader_wait(r, try, arg, timeout_ns);
 	if (!r->answered)
 		r->death_due = false; /* it was dead already when we came */
-	answered(r);
+	if (!r->resync.phase)
+		rt_reader_answered(r);
 	return outcome;
 }
 
@@ -154,6 +172,8 @@ int ringtail_next(struct ringtail *r, struct ringtail_event *event, int64_t time
 
 	if (RT_LIKELY(outcome == RINGTAIL_EVENT))
 		hand_out(r, event);
+	else
+		hand_out_state(r, outcome, event);
 	return outcome;
 }
 
@@ -163,16 +183,65 @@ int ringtail_next_txn(struct ringtail *r, const struct ringtail_event **ret_even
 	struct rt_buffer *buffer = &r->buffer;
 	int outcome = get(r, timeout_ns);
 
-	if (outcome != RINGTAIL_EVENT)
+	if (outcome != RINGTAIL_EVENT && outcome != RINGTAIL_SNAPSHOT)
 		return outcome;
 	*ret_events = buffer->events + buffer->at;
 	*ret_n = buffer->n - buffer->at;
+	if (outcome == RINGTAIL_SNAPSHOT) {
+		r->entries += *ret_n;
+		buffer->at = buffer->n;
+		return outcome;
+	}
 	for (size_t i = buffer->at; i < buffer->n; i++)
 		rt_reader_delivered(r, buffer->events[i].seq);
 	buffer->events[buffer->n - 1].flags |= RINGTAIL_LAST;
 	buffer->at = buffer->n;
 	rt_reader_txn_end(r, buffer->last);
 	return RINGTAIL_EVENT;
+}
+
+/* Copies what it points to to @to; returns what follows. */
+RT_INLINE uint8_t *move_event(struct ringtail_event *event, uint8_t *to)
+{
+	memcpy(to, event->key, event->key_len);
+	event->key = to;
+	to += event->key_len;
+	if (event->value_len)
+		memcpy(to, event->value, event->value_len);
+	event->value = to;
+	to += event->value_len;
+	if (RT_LIKELY(!event->prev_len))
+		return to;
+	memcpy(to, event->prev, event->prev_len);
+	event->prev = to;
+	return to + event->prev_len;
+}
+
+/* Entries of the state that are at hand, as many as fit; each counts as a transaction.
+ */
+static int move_entries(struct ringtail *r, struct ringtail_batch *batch)
+{
+	uint8_t *to = batch->data;
+	size_t left = batch->data_size;
+
+	while (has_buffered(r) &&
+	       (!batch->max_txns || batch->n_txns < batch->max_txns)) {
+		const struct ringtail_event *next = &r->buffer.events[r->buffer.at];
+		size_t need = next->key_len + next->value_len;
+
+		batch->need_events = 1;
+		batch->need_data = need;
+		if (batch->n_events == batch->max_events || need > left)
+			break;
+
+		struct ringtail_event *event = &batch->events[batch->n_events++];
+
+		hand_out_state(r, RINGTAIL_SNAPSHOT, event);
+		to = move_event(event, to);
+		left -= need;
+		batch->n_txns++;
+	}
+	return batch->n_events ? RINGTAIL_SNAPSHOT : -EMSGSIZE;
 }
 
 /* Moves the buffered transaction to the caller's memory; false if it does not fit. */
@@ -194,18 +263,7 @@ static bool move_txn(struct ringtail *r, struct ringtail_batch *batch, size_t *u
 		struct ringtail_event *event = &batch->events[batch->n_events++];
 
 		hand_out(r, event);
-		memcpy(to, event->key, event->key_len);
-		event->key = to;
-		to += event->key_len;
-		if (event->value_len)
-			memcpy(to, event->value, event->value_len);
-		event->value = to;
-		to += event->value_len;
-		if (RT_UNLIKELY(event->prev_len)) {
-			memcpy(to, event->prev, event->prev_len);
-			event->prev = to;
-			to += event->prev_len;
-		}
+		to = move_event(event, to);
 	}
 	*used += need;
 	batch->n_txns++;
@@ -238,6 +296,8 @@ int ringtail_next_batch(struct ringtail *r, struct ringtail_batch *batch,
 	if (!batch->events || !batch->max_events || (!batch->data && batch->data_size))
 		return -EINVAL;
 	outcome = get(r, timeout_ns);
+	if (outcome == RINGTAIL_SNAPSHOT)
+		return move_entries(r, batch);
 	if (outcome != RINGTAIL_EVENT)
 		return outcome;
 	if (!move_txn(r, batch, &used))
@@ -269,6 +329,8 @@ static int borrow(struct ringtail *r, struct ringtail_event *event, int64_t time
 	/* From the log, or on the way to another ring or to the end: it is a copy. */
 	if (outcome == RINGTAIL_EVENT && !r->lent)
 		hand_out(r, event);
+	else
+		hand_out_state(r, outcome, event);
 	return outcome;
 }
 
@@ -280,7 +342,7 @@ int ringtail_borrow(struct ringtail *r, struct ringtail_event *event,
 	settle(r);
 	r->overrun = false;
 	outcome = borrow(r, event, timeout_ns);
-	r->borrowed = outcome == RINGTAIL_EVENT;
+	r->borrowed = outcome == RINGTAIL_EVENT || outcome == RINGTAIL_SNAPSHOT;
 	return outcome;
 }
 
@@ -296,7 +358,7 @@ int ringtail_borrow_valid(struct ringtail *r)
 
 int ringtail_gap(const struct ringtail *r, struct ringtail_gap_info *ret)
 {
-	if (!r->gap.count)
+	if (!r->gap.cause)
 		return -ENOENT;
 	*ret = r->gap;
 	return 0;
@@ -311,7 +373,7 @@ int ringtail_marker(const struct ringtail *r, char ret[RINGTAIL_MARKER_SIZE])
 {
 	bool whole = r->lent && !r->overrun && r->lent_last;
 
-	rt_marker_format(whole ? r->next : r->marker_seq, r->segment.geo.epoch, ret);
+	rt_marker_format(whole ? r->next : r->marker_seq, r->marker_epoch, ret);
 	return 0;
 }
 

@@ -5,6 +5,7 @@
  *	open.c      options and where to start
  *	position.c  what is handled: events, gaps, moving to a successor ring
  *	history.c   what only the log still holds
+ *	resync.c    the state from a snapshot
  *	read.c      the calls that read
  *	wait.c      spinning and sleeping
  *	pollfd*.c   a descriptor instead of sleeping
@@ -20,6 +21,7 @@
 #include "client/buffer.h"
 #include "client/filter.h"
 #include "client/pollfd.h"
+#include "client/resync.h"
 #include "shm/marker.h"
 #include "shm/ring.h"
 #include "store/log.h"
@@ -34,7 +36,7 @@ struct ringtail {
 	uint64_t delivered;
 	struct rt_buffer buffer;
 	int stop;       /* the first reason to stop; 0 while there is none */
-	bool answered;  /* the first call has been, and no gap waits to be told */
+	bool answered;  /* the first call has been; no gap, no state is to be told */
 	bool direct;    /* ... and there is no end to look for with each event */
 	bool borrowed;  /* the newest call was a borrow that brought an event */
 	bool lent;      /* event `next` is borrowed ... */
@@ -47,9 +49,13 @@ struct ringtail {
 	struct rt_log_reader log;
 	struct rt_batch_cursor log_at; /* what is left of its newest batch */
 	uint64_t log_head; /* head, as it was when it was last needed there */
+	struct rt_resync resync;
 
 	uint64_t start;
-	uint64_t marker_seq; /* position at the end of the newest whole transaction */
+	uint64_t marker_seq;   /* position at the end of the newest whole transaction */
+	uint64_t marker_epoch; /* of the history that it belongs to */
+	uint64_t resets, entries;
+	uint64_t state_ns; /* time of the newest state */
 	uint64_t filtered, lost, gaps, sleeps, spurious, moves;
 	uint64_t resumed_at; /* where reading went on after the newest lap; 0: never */
 	struct ringtail_gap_info gap; /* the newest; count 0: none yet */
@@ -96,6 +102,9 @@ int rt_reader_lend(struct ringtail *r, struct ringtail_event *event);
  */
 int rt_reader_idle(struct ringtail *r);
 
+/* To the ring that the feed has now, of whatever history; 0, or negative. */
+int rt_reader_renew(struct ringtail *r);
+
 /* Did the feed get another ring file without telling?  RINGTAIL_NOTHING if not. */
 int rt_reader_check_path(struct ringtail *r);
 
@@ -105,10 +114,37 @@ int rt_reader_check_path(struct ringtail *r);
  */
 int rt_reader_compacted(struct ringtail *r);
 
+/* The first call has been, and what it had to tell. */
+void rt_reader_answered(struct ringtail *r);
+
+/* ---- resync.c ---- */
+
+/*
+ * Begins with a state again, since what follows the position is not held (@cause: enum
+ * ringtail_cause).  RINGTAIL_RESET; RINGTAIL_NOTHING: there is no need; or negative.
+ */
+int rt_reader_resync(struct ringtail *r, uint32_t cause);
+
+/* The same for an open: 0, with RINGTAIL_RESET due.  @cause 0: a start from the state.
+ */
+int rt_reader_resync_open(struct ringtail *r, uint32_t cause);
+
+/* RINGTAIL_E_UNSUPPORTED, with a text for the open, if there can be no snapshots. */
+int rt_reader_can_resync(struct ringtail *r);
+
+/*
+ * With resync.phase set, in place of rt_reader_fetch(): RINGTAIL_RESET;
+ * RINGTAIL_SNAPSHOT with entries in the buffer; RINGTAIL_SNAPSHOT_END.
+ */
+int rt_reader_resync_next(struct ringtail *r);
+
+void rt_resync_fini(struct rt_resync *resync);
+
 /* ---- history.c; all of it does nothing but say -ENOENT for a feed without a log ----
  */
 
 bool rt_reader_has_log(struct ringtail *r);
+void rt_reader_leave_log(struct ringtail *r);
 int rt_reader_oldest_in_log(struct ringtail *r, uint64_t *ret);
 
 /* Goes on in the log, with @seq.  RT_E_COMPACTED, RT_E_CORRUPT and others. */

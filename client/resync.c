@@ -1,0 +1,482 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * From a reader that knows nothing, or nothing any more, to one that has the state and
+ * reads on right behind it.  No process is asked: snapshots are files in the folder of
+ * the log, and the newest that can be used is taken.
+ */
+#include <errno.h>
+#include <inttypes.h>
+
+#include "client/reader.h"
+
+/* Each time the daemon has made a snapshot, and cut the log, between two looks. */
+#define AGAIN_MAX 16
+
+static void close_source(struct rt_resync *s)
+{
+	rt_snapshot_close(&s->file);
+	rt_delta_fini(&s->delta);
+	s->file = RT_SNAPSHOT_NONE;
+	s->delta = (struct rt_delta){ 0 };
+	s->over = false;
+	s->skips = false;
+	s->bound = (struct rt_bytes){ 0 };
+}
+
+void rt_resync_fini(struct rt_resync *s)
+{
+	close_source(s);
+	*s = (struct rt_resync){ .file = RT_SNAPSHOT_NONE };
+}
+
+/*
+ * ---- Choosing ----
+ */
+
+static int unsupported(struct ringtail *r)
+{
+	if (r->path)
+		rt_fault_set(&r->fault,
+			     "feed '%s': it has no snapshots, since it keeps no log; "
+			     "serve it with another durability than none",
+			     r->segment.geo.name);
+	else
+		rt_fault_set(&r->fault,
+			     "feed '%s': a reader that was given a descriptor finds no "
+			     "snapshots; open it by its name or path",
+			     r->segment.geo.name);
+	return RINGTAIL_E_UNSUPPORTED;
+}
+
+static bool is_bad(const struct rt_resync *s, uint64_t seq)
+{
+	return s->bad_high && seq >= s->bad_low && seq <= s->bad_high;
+}
+
+/* The newest snapshot that is not known to be damaged: 1; 0 there is none; negative. */
+static int open_newest(struct ringtail *r, uint64_t head)
+{
+	struct rt_resync *s = &r->resync;
+	uint64_t epoch = r->segment.geo.epoch;
+	int e = rt_snapshot_newest(r->log.dir_fd, r->log.what, epoch, head, &r->fault,
+				   &s->file);
+
+	if (e == 1 && is_bad(s, s->file.header.seq)) {
+		close_source(s);
+		e = s->bad_low ? rt_snapshot_newest(r->log.dir_fd, r->log.what, epoch,
+						    s->bad_low - 1, &r->fault, &s->file)
+			       : 0;
+	}
+	if (e != 1 && s->bad_high) {
+		r->fault = s->damage;
+		return RINGTAIL_E_CORRUPT;
+	}
+	if (e == 1) {
+		s->seq = s->file.header.seq;
+		s->time_ns = s->file.header.time_ns;
+	}
+	return e;
+}
+
+static int add_batch(struct ringtail *r, const uint8_t *data, uint64_t head)
+{
+	struct rt_resync *s = &r->resync;
+	struct rt_batch_cursor cursor;
+	struct rt_item item;
+	int e;
+
+	rt_batch_open(data, &cursor);
+	while ((e = rt_batch_next(&cursor, &item)) == 1 && item.seq <= head) {
+		s->time_ns = item.time_ns;
+		if (item.op == RT_OP_MESSAGE ||
+		    !rt_filters_match(&r->filters, RT_OP_PUT, item.key, item.key_len))
+			continue;
+		e = rt_delta_add(&s->delta, &item);
+		if (e < 0)
+			return e;
+	}
+	if (e >= 0)
+		return 0;
+	rt_fault_set(&r->fault,
+		     "%s: damaged: a batch before seq %" PRIu64 " makes no sense "
+		     "although its checksum is right",
+		     r->log.what, r->log.next);
+	return RINGTAIL_E_CORRUPT;
+}
+
+/* No snapshot was ever made, so the log must have everything. */
+static int merge_log(struct ringtail *r, uint64_t head)
+{
+	struct rt_resync *s = &r->resync;
+	const uint8_t *data;
+	int e = head ? rt_log_reader_seek(&r->log, 1, &r->fault) : 0;
+
+	s->seq = head;
+	s->time_ns = 0;
+	while (!e && head) {
+		if (rt_load32(&r->cancel))
+			return rt_reader_canceled(r);
+		e = rt_log_reader_next(&r->log, head, &r->fault, &data);
+		if (e <= 0)
+			break;
+		e = add_batch(r, data, head);
+	}
+	if (!e)
+		rt_delta_sort(&s->delta);
+	return e;
+}
+
+/* Will @seq be read next, from ring or log?  0; RINGTAIL_E_COMPACTED; ... */
+static int go_on_with(struct ringtail *r, uint64_t seq)
+{
+	uint64_t oldest, head;
+
+	r->in_log = false;
+	rt_ring_bounds(&r->segment, &oldest, &head);
+	return seq >= oldest ? 0 : rt_reader_enter_log(r, seq, &r->fault);
+}
+
+static int no_snapshot(struct ringtail *r)
+{
+	uint64_t oldest = 0;
+
+	(void)rt_reader_oldest_in_log(r, &oldest); /* only for the text */
+	rt_fault_set(&r->fault,
+		     "feed '%s': no snapshot that history goes on from, and the oldest "
+		     "event held is seq %" PRIu64 "; 'ringtail snapshot %s' makes one",
+		     r->segment.geo.name, oldest, r->segment.geo.name);
+	return RINGTAIL_E_NO_SNAPSHOT;
+}
+
+/* A source of entries behind which history goes on. */
+static int choose_source(struct ringtail *r)
+{
+	for (unsigned again = 0;; again++) {
+		uint64_t head = rt_load64(&r->segment.hot->head);
+		int e;
+
+		close_source(&r->resync);
+		if (!rt_reader_has_log(r))
+			return unsupported(r);
+		e = open_newest(r, head);
+		if (!e)
+			e = merge_log(r, head);
+		if (e >= 0)
+			e = go_on_with(r, r->resync.seq + 1);
+		if (e != RINGTAIL_E_COMPACTED && e != -ENOENT)
+			return e;
+		/* Cut meanwhile?  Then there is a newer snapshot. */
+		if (again == AGAIN_MAX)
+			return no_snapshot(r);
+	}
+}
+
+/* Of what the reader asked for but did not get, all up to the snapshot is missing. */
+static void note_gap(struct ringtail *r)
+{
+	const struct rt_resync *s = &r->resync;
+	uint64_t first = r->position + 1, oldest, head, in_log;
+
+	r->gap = (struct ringtail_gap_info){ 0 };
+	if (s->fresh)
+		return;
+	r->gap.first = first;
+	r->gap.cause = s->cause;
+	if (s->foreign)
+		return; /* seqs of two histories: there is nothing to count */
+	rt_ring_bounds(&r->segment, &oldest, &head);
+	if (rt_reader_oldest_in_log(r, &in_log) == 0)
+		oldest = rt_min(oldest, in_log);
+	oldest = rt_max(oldest, first);
+	r->gap.count = s->seq - r->position;
+	r->gap.skipped = oldest <= s->seq ? s->seq - oldest + 1 : 0;
+}
+
+/* Lack of memory or descriptors passes: the next call tries again. */
+static int cannot_choose(struct ringtail *r, int e)
+{
+	close_source(&r->resync);
+	r->resync.phase = RT_RESYNC_WANTED;
+	if (e == -ENOMEM || e == -EMFILE || e == -ENFILE)
+		return e;
+	return rt_reader_stop(r, e);
+}
+
+/* 0: a snapshot is chosen; RINGTAIL_NOTHING with phase NONE: none was needed. */
+static int choose(struct ringtail *r)
+{
+	struct rt_resync *s = &r->resync;
+	int e;
+
+	r->in_log = false;
+	rt_reader_leave_log(r); /* the folder may be another by now */
+	e = rt_reader_renew(r);
+	if (!e)
+		e = choose_source(r);
+	if (e < 0)
+		return cannot_choose(r, e);
+	s->foreign = !s->fresh &&
+		     rt_reader_same_history(r, r->marker_epoch, r->position) < 0;
+	if (s->foreign)
+		s->cause = RINGTAIL_CAUSE_EPOCH;
+	if (!s->fresh && !s->foreign && s->seq <= r->position) {
+		/* What was gone is held after all: no need to begin anew. */
+		rt_resync_fini(s);
+		e = go_on_with(r, r->next);
+		return e < 0 ? rt_reader_stop(r, e) : 0;
+	}
+	note_gap(r);
+	s->phase = RT_RESYNC_CHOSEN;
+	return 0;
+}
+
+/*
+ * ---- Entries ----
+ */
+
+static void describe(const struct rt_state *state, struct ringtail_event *ret)
+{
+	*ret = (struct ringtail_event){
+		.seq = state->seq,
+		.rev = state->seq,
+		.time_ns = state->time_ns,
+		.key = state->key,
+		.value = state->value,
+		.key_len = state->key_len,
+		.value_len = state->value_len,
+		.op = RINGTAIL_PUT,
+		.txn_size = 1,
+	};
+}
+
+/* Is the bound in a block that has not been read yet? */
+static bool is_in_other_block(const struct rt_resync *s)
+{
+	const struct rt_snap_index *next;
+
+	if (s->file.number >= s->file.footer.n_blocks)
+		return false;
+	next = s->file.blocks[s->file.number];
+	return rt_key_compare((const uint8_t *)(next + 1), next->key_len, s->bound.at,
+			      s->bound.len) <= 0;
+}
+
+/* Is it one to deliver?  If not, where could the next be? */
+static bool is_wanted(struct ringtail *r, const struct rt_state *state)
+{
+	struct rt_resync *s = &r->resync;
+
+	if (r->filters.any_key)
+		return true;
+	if (s->bound.at &&
+	    rt_key_compare(state->key, state->key_len, s->bound.at, s->bound.len) < 0)
+		return false;
+	if (rt_filters_match(&r->filters, RT_OP_PUT, state->key, state->key_len))
+		return true;
+	if (!rt_filters_next(&r->filters, state->key, state->key_len, &s->bound))
+		s->over = true;
+	else
+		s->skips = is_in_other_block(s);
+	return false;
+}
+
+/* Before the first entry: to the first key that can match. */
+static void begin_entries(struct ringtail *r)
+{
+	struct rt_resync *s = &r->resync;
+
+	s->over = !(r->filters.ops & RINGTAIL_OPS_PUT);
+	if (!r->filters.any_key && rt_filters_next(&r->filters, NULL, 0, &s->bound))
+		s->skips = true;
+}
+
+static int next_of_file(struct ringtail *r, struct rt_state *ret)
+{
+	struct rt_resync *s = &r->resync;
+	int e = 0;
+
+	if (s->skips)
+		e = rt_snapshot_seek(&s->file, s->bound.at, s->bound.len, &r->fault);
+	s->skips = false;
+	if (e >= 0)
+		e = rt_snapshot_next(&s->file, &r->fault, ret);
+	if (!e)
+		s->over = true;
+	return e;
+}
+
+/* What lies in one block, since the next takes its place. */
+static int fill_from_file(struct ringtail *r)
+{
+	struct rt_resync *s = &r->resync;
+	struct rt_buffer *buffer = &r->buffer;
+
+	while (!s->over && (!buffer->n || (rt_snapshot_left(&s->file) && !s->skips))) {
+		struct rt_state state;
+		int e = rt_buffer_reserve(buffer, buffer->n + 1, 0);
+
+		if (e < 0)
+			return buffer->n ? 0 : e;
+		e = next_of_file(r, &state);
+		if (e < 0)
+			return e;
+		if (e && is_wanted(r, &state))
+			describe(&state, &buffer->events[buffer->n++]);
+	}
+	return 0;
+}
+
+#define DELTA_STEP 1024u
+
+static int fill_from_delta(struct ringtail *r)
+{
+	struct rt_resync *s = &r->resync;
+	struct rt_delta *delta = &s->delta;
+	int e = rt_buffer_reserve(&r->buffer, DELTA_STEP, 0);
+
+	if (e < 0)
+		return e;
+	while (!s->over && r->buffer.n < DELTA_STEP) {
+		if (delta->at == delta->n)
+			s->over = true;
+		else if (!delta->states[delta->at++].deleted)
+			describe(&delta->states[delta->at - 1],
+				 &r->buffer.events[r->buffer.n++]);
+	}
+	return 0;
+}
+
+/* It is remembered, so that the search for another does not find it again. */
+static int damaged(struct ringtail *r)
+{
+	struct rt_resync *s = &r->resync;
+
+	s->bad_low = s->bad_high ? rt_min(s->bad_low, s->seq) : s->seq;
+	s->bad_high = rt_max(s->bad_high, s->seq);
+	s->damage = r->fault;
+	s->phase = RT_RESYNC_WANTED;
+	return rt_reader_resync_next(r);
+}
+
+/*
+ * ---- The end ----
+ */
+
+static void settle_accounts(struct ringtail *r)
+{
+	const struct rt_resync *s = &r->resync;
+
+	if (s->fresh || s->foreign) {
+		r->start = s->seq;
+		r->delivered = 0;
+		r->filtered = 0;
+		r->lost = 0;
+	} else {
+		r->lost += s->seq - r->position;
+		r->gaps++;
+	}
+	r->position = s->seq;
+	r->next = s->seq + 1;
+	r->marker_seq = s->seq;
+	r->marker_epoch = r->segment.geo.epoch;
+	r->resumed_at = r->next;
+}
+
+static int end(struct ringtail *r)
+{
+	struct rt_resync *s = &r->resync;
+	int e = go_on_with(r, s->seq + 1);
+
+	if (e == RINGTAIL_E_COMPACTED || e == -ENOENT) {
+		/* Reading took so long that history was cut above it. */
+		s->phase = RT_RESYNC_WANTED;
+		return rt_reader_resync_next(r);
+	}
+	if (e == -ENOMEM || e == -EMFILE || e == -ENFILE)
+		return e;
+	if (e < 0)
+		return rt_reader_stop(r, e);
+	settle_accounts(r);
+	r->state_ns = s->time_ns;
+	rt_resync_fini(s);
+	rt_reader_answered(r);
+	return RINGTAIL_SNAPSHOT_END;
+}
+
+static int next_entries(struct ringtail *r)
+{
+	struct rt_resync *s = &r->resync;
+	int e;
+
+	if (r->buffer.at < r->buffer.n)
+		return RINGTAIL_SNAPSHOT;
+	r->buffer.n = 0;
+	r->buffer.at = 0;
+	e = s->file.fd >= 0 ? fill_from_file(r) : fill_from_delta(r);
+	if (r->buffer.n && (e >= 0 || e == -ENOMEM))
+		return RINGTAIL_SNAPSHOT;
+	r->buffer.n = 0;
+	if (e == -ENOMEM) {
+		s->phase = RT_RESYNC_WANTED; /* the place in it may be lost */
+		return e;
+	}
+	return e < 0 ? damaged(r) : end(r);
+}
+
+int rt_reader_resync_next(struct ringtail *r)
+{
+	struct rt_resync *s = &r->resync;
+	int e;
+
+	if (s->phase == RT_RESYNC_ENTRIES)
+		return next_entries(r);
+	if (s->phase == RT_RESYNC_WANTED) {
+		e = choose(r);
+		if (e < 0 || !s->phase)
+			return e;
+	}
+	s->phase = RT_RESYNC_ENTRIES;
+	r->resets++;
+	r->buffer.n = 0;
+	r->buffer.at = 0;
+	begin_entries(r);
+	return RINGTAIL_RESET;
+}
+
+static void want(struct ringtail *r, uint32_t cause)
+{
+	rt_resync_fini(&r->resync);
+	r->resync.phase = RT_RESYNC_WANTED;
+	r->resync.cause = cause;
+	r->resync.fresh = !cause;
+	r->answered = false;
+	r->direct = false;
+}
+
+int rt_reader_resync(struct ringtail *r, uint32_t cause)
+{
+	if (r->leaves_gaps)
+		return RINGTAIL_RESET; /* of the next call, which meets it again */
+	want(r, cause);
+	return rt_reader_resync_next(r);
+}
+
+int rt_reader_resync_open(struct ringtail *r, uint32_t cause)
+{
+	int e;
+
+	want(r, cause);
+	e = choose(r);
+	if (e < 0)
+		*rt_open_fault() = r->fault;
+	return e;
+}
+
+int rt_reader_can_resync(struct ringtail *r)
+{
+	if (rt_reader_has_log(r))
+		return 0;
+	(void)unsupported(r);
+	*rt_open_fault() = r->fault;
+	return RINGTAIL_E_UNSUPPORTED;
+}

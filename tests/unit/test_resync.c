@@ -1,0 +1,662 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * test_resync.c - client/resync.c: a small ring with a log and snapshots behind it
+ */
+#include "tests/unit/rig.h"
+
+#include <errno.h>
+#include <sys/stat.h>
+
+#include "store/build.h"
+
+#define EPOCH  UINT64_C(0xe1)
+#define TIME   UINT64_C(1700000000000000000)
+#define N_KEYS 100u /* g0/k00 .. g9/k09, in order */
+
+struct state {
+	uint64_t seq;
+	uint64_t keys[N_KEYS]; /* seq of the put; 0: it is not there */
+};
+
+struct resync {
+	struct rig *rig;
+	char path[256]; /* of the log's folder */
+	struct rt_log_config config;
+	struct rt_log log;
+	struct rt_batch batch;
+	struct rt_fault fault;
+	size_t pad; /* behind each value */
+	struct state now, saved;
+};
+
+static struct resync h;
+
+static void open_log(void)
+{
+	struct rt_log_report report;
+
+	t_ok(rt_log_open(h.path, &h.config, NULL, NULL, &h.fault, &report, &h.log));
+}
+
+static int setup_resync(void **state)
+{
+	int r = setup(state);
+	struct rig *rig = *state;
+
+	h = (struct resync){ .rig = rig, .log = RT_LOG_NONE };
+	(void)snprintf(h.path, sizeof(h.path), "%s/" RIG_FEED "/log", rig->dir);
+	h.config = (struct rt_log_config){
+		.name = RIG_FEED,
+		.mode = RT_LOG_MEMORY,
+		.segment_size = RT_LOG_SEGMENT_MIN,
+		.file_mode = 0640,
+		.uid = (uid_t)-1,
+		.gid = (gid_t)-1,
+		.first_seq = 1,
+		.epoch = EPOCH,
+	};
+	rig->config.epoch = EPOCH;
+	rig->config.payload_size = 1 << 18;
+	return r;
+}
+
+static int teardown_resync(void **state)
+{
+	rt_log_drop(&h.log);
+	rt_batch_fini(&h.batch);
+	return teardown(state);
+}
+
+#define TR(name) cmocka_unit_test_setup_teardown(name, setup_resync, teardown_resync)
+
+/* Log and ring, both empty. */
+static struct rig *begin(void **state)
+{
+	struct rig *rig = *state;
+
+	rig_open(rig);
+	open_log();
+	return rig;
+}
+
+/*
+ * ---- Writing ----
+ */
+
+static uint64_t time_of(uint64_t seq)
+{
+	return TIME + seq * 1000;
+}
+
+static size_t key_of(unsigned key, char ret[16])
+{
+	return (size_t)snprintf(ret, 16, "g%u/k%02u", key / 10 % 10, key % 10);
+}
+
+static size_t value_of(uint64_t seq, uint8_t *ret)
+{
+	size_t len = rig_value(seq, (char *)ret);
+
+	memset(ret + len, 'p', h.pad);
+	return len + h.pad;
+}
+
+/* An event as a transaction of its own, in the log first. */
+static void event(uint8_t op, unsigned key)
+{
+	static uint8_t value[1 << 16];
+	uint64_t seq = h.log.next;
+	size_t len = op == RT_OP_DELETE ? 0 : value_of(seq, value);
+	char text[16];
+	size_t key_len = key_of(key, text);
+
+	rt_batch_reset(&h.batch, seq);
+	t_ok(rt_batch_begin(&h.batch));
+	t_ok(rt_batch_add(&h.batch, op, 0, text, key_len, value, len));
+	rt_batch_end(&h.batch, time_of(seq));
+	t_ok(rt_log_append(&h.log, &h.batch, &h.fault));
+	rt_writer_set_time(h.rig->w, time_of(seq));
+	t_ok(rt_writer_one(h.rig->w, op, 0, text, key_len, value, len));
+	h.now.seq = seq;
+	if (op != RT_OP_MESSAGE)
+		h.now.keys[key] = op == RT_OP_PUT ? seq : 0;
+}
+
+static void put(unsigned key)
+{
+	event(RT_OP_PUT, key);
+}
+
+/* @n puts of all keys in turn. */
+static void puts_of_all(unsigned n)
+{
+	for (unsigned i = 0; i < n; i++)
+		put((unsigned)(h.log.next % N_KEYS));
+}
+
+/* So many that ring and the log's older segments are left behind. */
+static void puts_of_many(void)
+{
+	puts_of_all(3000);
+}
+
+static void snapshot(void)
+{
+	AUTO_CLOSE int dir = open(h.path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	const struct rt_build build = {
+		.log_path = h.path,
+		.out_dir_fd = dir,
+		.name = RIG_FEED,
+		.epoch = h.rig->w->segment.geo.epoch,
+		.limit = rt_writer_head(h.rig->w),
+		.file_mode = 0640,
+		.uid = (uid_t)-1,
+		.gid = (gid_t)-1,
+	};
+	struct rt_built built;
+
+	t_ok(rt_snapshot_build(&build, &h.fault, &built));
+	assert_int_equal(built.seq, rt_writer_head(h.rig->w));
+	h.saved = h.now;
+}
+
+static const char *snapshot_file(uint64_t seq)
+{
+	char name[32];
+
+	rt_snapshot_name(seq, name);
+	return t_path(h.path, name);
+}
+
+/* The log's segments below @seq go; it must have an effect. */
+static void trim(uint64_t seq)
+{
+	uint64_t oldest = h.log.oldest;
+
+	assert_true(rt_log_drop_below(&h.log, seq) >= 0);
+	assert_true(h.log.oldest > oldest);
+}
+
+/* History that begins somewhere, a snapshot, and @n events more. */
+static void begin_amid(unsigned n)
+{
+	puts_of_many();
+	snapshot();
+	trim(h.saved.seq + 1);
+	puts_of_all(n);
+}
+
+/* Flips a byte of each block of a snapshot, or back. */
+static void flip_blocks(uint64_t seq, uint64_t keep)
+{
+	AUTO(rt_snapshot_close) struct rt_snapshot s = RT_SNAPSHOT_NONE;
+	AUTO_CLOSE int dir = open(h.path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	AUTO_CLOSE int fd = open(snapshot_file(seq), O_RDWR | O_CLOEXEC);
+	char name[32];
+
+	rt_snapshot_name(seq, name);
+	t_ok(rt_snapshot_open(dir, name, name, &h.fault, &s));
+	for (uint64_t i = 0; i < s.footer.n_blocks; i++) {
+		off_t at = (off_t)s.blocks[i]->offset + 100;
+		uint8_t byte;
+
+		if (i == keep)
+			continue;
+		assert_int_equal(pread(fd, &byte, 1, at), 1);
+		byte ^= 1;
+		assert_int_equal(pwrite(fd, &byte, 1, at), 1);
+	}
+}
+
+#define ALL_BLOCKS UINT64_MAX
+
+/*
+ * ---- Reading ----
+ */
+
+static bool is_put(const struct ringtail_event *e, unsigned key, uint64_t seq)
+{
+	static uint8_t value[1 << 16];
+	char text[16];
+	size_t key_len = key_of(key, text), len = value_of(seq, value);
+
+	return e->op == RINGTAIL_PUT && e->seq == seq && e->rev == seq &&
+	       e->time_ns == time_of(seq) && e->txn_index == 0 && e->txn_size == 1 &&
+	       e->key_len == key_len && !memcmp(e->key, text, key_len) &&
+	       e->value_len == len && !memcmp(e->value, value, len) && !e->prev_len;
+}
+
+static int next(struct ringtail *r, struct ringtail_event *e)
+{
+	int outcome = ringtail_next(r, e, 0);
+
+	(void)rig_stats(r); /* which add up at every moment */
+	return outcome;
+}
+
+static uint64_t marker_seq(struct ringtail *r)
+{
+	char marker[RINGTAIL_MARKER_SIZE];
+	uint64_t seq;
+
+	t_ok(ringtail_marker(r, marker));
+	t_ok(ringtail_marker_parse(marker, &seq, NULL));
+	return seq;
+}
+
+/* The entries of @state with keys from @from up to @to, after the reset; its end. */
+static void gives_entries(struct ringtail *r, const struct state *state, unsigned from,
+			  unsigned to)
+{
+	uint64_t before = ringtail_position(r);
+	struct ringtail_event e;
+
+	for (unsigned key = from; key < to; key++) {
+		if (!state->keys[key])
+			continue;
+		t_is(next(r, &e), RINGTAIL_SNAPSHOT);
+		assert_true(is_put(&e, key, state->keys[key]));
+		assert_int_equal(ringtail_position(r), before);
+		assert_int_equal(marker_seq(r), before);
+	}
+	t_is(next(r, &e), RINGTAIL_SNAPSHOT_END);
+	assert_int_equal(e.seq, state->seq);
+	assert_int_equal(ringtail_position(r), state->seq);
+	assert_int_equal(marker_seq(r), state->seq);
+}
+
+static void gives_state(struct ringtail *r, const struct state *state)
+{
+	struct ringtail_event e;
+
+	t_is(next(r, &e), RINGTAIL_RESET);
+	gives_entries(r, state, 0, N_KEYS);
+}
+
+/* And then the changes up to now. */
+static void gives_changes(struct ringtail *r, uint64_t after)
+{
+	struct ringtail_event e;
+
+	for (uint64_t seq = after + 1; seq <= h.now.seq; seq++) {
+		t_is(next(r, &e), RINGTAIL_EVENT);
+		assert_int_equal(e.seq, seq);
+	}
+	t_is(next(r, &e), RINGTAIL_NOTHING);
+}
+
+static struct ringtail_options from_state(void)
+{
+	return rig_from(RINGTAIL_START_SNAPSHOT);
+}
+
+static struct ringtail_options resyncing(uint64_t after)
+{
+	struct ringtail_options o = rig_after(after);
+
+	o.on_gap = RINGTAIL_ON_GAP_RESYNC;
+	return o;
+}
+
+/*
+ * ---- From the state ----
+ */
+
+static void an_empty_feed_has_an_empty_state(void **state)
+{
+	struct rig *rig = begin(state);
+	struct ringtail *r = rig_read(rig, from_state());
+
+	gives_state(r, &h.now);
+	put(3);
+	gives_changes(r, 0);
+}
+
+static void the_newest_snapshot_and_then_what_came_after_it(void **state)
+{
+	struct rig *rig = begin(state);
+	struct ringtail_gap_info gap;
+	struct ringtail_stats stats;
+	struct ringtail *r;
+
+	puts_of_all(250);
+	event(RT_OP_DELETE, 7);
+	event(RT_OP_MESSAGE, 7);
+	put(8);
+	snapshot();
+	put(9);
+	event(RT_OP_DELETE, 8);
+	r = rig_read(rig, from_state());
+	put(10);
+	gives_state(r, &h.saved);
+	stats = rig_stats(r);
+	assert_int_equal(stats.start, h.saved.seq);
+	assert_int_equal(stats.resets, 1);
+	assert_int_equal(stats.entries, N_KEYS - 1);
+	assert_int_equal(stats.delivered, 0);
+	assert_int_equal(stats.gaps, 0);
+	t_is(ringtail_gap(r, &gap), -ENOENT);
+	gives_changes(r, h.saved.seq);
+}
+
+static void what_comes_while_it_is_read_is_delivered_once(void **state)
+{
+	struct rig *rig = begin(state);
+	struct ringtail_event e;
+	struct ringtail *r;
+
+	begin_amid(3);
+	r = rig_read(rig, from_state());
+	t_is(next(r, &e), RINGTAIL_RESET);
+	t_is(next(r, &e), RINGTAIL_SNAPSHOT);
+	assert_true(is_put(&e, 0, h.saved.keys[0]));
+	puts_of_all(500); /* more than the ring holds */
+	gives_entries(r, &h.saved, 1, N_KEYS);
+	gives_changes(r, h.saved.seq);
+}
+
+static void without_a_snapshot_the_whole_log_is_merged(void **state)
+{
+	struct rig *rig = begin(state);
+	struct ringtail_options o = from_state();
+	const struct ringtail_filter one = { .kind = RINGTAIL_FILTER_PREFIX,
+					     .a = "g3/",
+					     .a_len = 3 };
+	struct ringtail_event e;
+	struct ringtail *r;
+	struct state then;
+
+	puts_of_all(1000);
+	event(RT_OP_DELETE, 42);
+	then = h.now;
+	r = rig_read(rig, o);
+	put(42);
+	gives_state(r, &then);
+	gives_changes(r, then.seq);
+
+	o.filters = &one;
+	o.n_filters = 1;
+	r = rig_read(rig, o);
+	t_is(next(r, &e), RINGTAIL_RESET);
+	gives_entries(r, &h.now, 30, 40);
+}
+
+static void no_snapshot_and_a_log_that_was_cut_is_an_error(void **state)
+{
+	struct rig *rig = begin(state);
+	struct ringtail *r;
+
+	begin_amid(0);
+	assert_int_equal(unlink(snapshot_file(h.saved.seq)), 0);
+	t_is(rig_try(rig, from_state(), &r), RINGTAIL_E_NO_SNAPSHOT);
+	assert_non_null(strstr(ringtail_error(NULL), "ringtail snapshot " RIG_FEED));
+	snapshot_file(0);
+}
+
+static void a_feed_without_a_log_is_not_supported(void **state)
+{
+	struct rig *rig = *state;
+	struct ringtail_options o = resyncing(0);
+	struct ringtail *r;
+
+	rig_open(rig);
+	rig_put(rig, 3);
+	t_is(rig_try(rig, from_state(), &r), RINGTAIL_E_UNSUPPORTED);
+	assert_non_null(strstr(ringtail_error(NULL), "durability"));
+	t_is(rig_try(rig, o, &r), RINGTAIL_E_UNSUPPORTED);
+
+	AUTO_CLOSE int fd = open(rig->path, O_RDONLY | O_CLOEXEC);
+
+	t_is(ringtail_open_fd(fd, &o, &r), RINGTAIL_E_UNSUPPORTED);
+	assert_non_null(strstr(ringtail_error(NULL), "name or path"));
+}
+
+/*
+ * ---- Filters ----
+ */
+
+static struct ringtail *filtered(struct rig *rig, const struct ringtail_filter *filters,
+				 size_t n)
+{
+	struct ringtail_options o = from_state();
+	struct ringtail_event e;
+	struct ringtail *r;
+
+	o.filters = filters;
+	o.n_filters = n;
+	r = rig_read(rig, o);
+	t_is(next(r, &e), RINGTAIL_RESET);
+	return r;
+}
+
+static void a_state_has_only_what_the_filters_match(void **state)
+{
+	struct rig *rig = begin(state);
+	const struct ringtail_filter prefix = {
+		RINGTAIL_FILTER_PREFIX, 0, "g4/", 3, NULL, 0
+	};
+	const struct ringtail_filter range = {
+		RINGTAIL_FILTER_RANGE, 0, "g2/k05", 6, "g3/k02", 6
+	};
+	const struct ringtail_filter none = {
+		RINGTAIL_FILTER_PREFIX, 0, "x", 1, NULL, 0
+	};
+	const struct ringtail_filter key = {
+		RINGTAIL_FILTER_KEY, 0, "g9/k09", 6, NULL, 0
+	};
+	struct ringtail_options o = from_state();
+	struct ringtail_event e;
+	struct ringtail *r;
+
+	begin_amid(0);
+	gives_entries(filtered(rig, &prefix, 1), &h.saved, 40, 50);
+	gives_entries(filtered(rig, &range, 1), &h.saved, 25, 32);
+	gives_entries(filtered(rig, &none, 1), &h.saved, 0, 0);
+	gives_entries(filtered(rig, &key, 1), &h.saved, 99, 100);
+
+	o.ops = RINGTAIL_OPS_DELETE;
+	r = rig_read(rig, o);
+	t_is(next(r, &e), RINGTAIL_RESET);
+	gives_entries(r, &h.saved, 0, 0);
+}
+
+static void overlapping_filters_give_each_entry_once(void **state)
+{
+	struct rig *rig = begin(state);
+	const struct ringtail_filter filters[] = {
+		{ RINGTAIL_FILTER_KEY, 0, "g9/k01", 6, NULL, 0 },
+		{ RINGTAIL_FILTER_PREFIX, 0, "g1/k0", 5, NULL, 0 },
+		{ RINGTAIL_FILTER_PREFIX, 0, "g1/", 3, NULL, 0 },
+		{ RINGTAIL_FILTER_KEY, 0, "g1/k03", 6, NULL, 0 },
+		{ RINGTAIL_FILTER_KEY, 0, "g5/k00", 6, NULL, 0 },
+	};
+	struct state only = { 0 };
+
+	begin_amid(0);
+	only.seq = h.saved.seq;
+	for (unsigned key = 0; key < N_KEYS; key++) {
+		if (key / 10 == 1 || key == 91 || key == 50)
+			only.keys[key] = h.saved.keys[key];
+	}
+	gives_entries(filtered(rig, filters, 5), &only, 0, N_KEYS);
+}
+
+/* So they can be damaged. */
+static void blocks_that_cannot_match_are_not_read(void **state)
+{
+	struct rig *rig = begin(state);
+	/* Of 8 KiB each: nine in a block, the last block is that of g9/k09. */
+	const struct ringtail_filter last = {
+		RINGTAIL_FILTER_KEY, 0, "g9/k09", 6, NULL, 0
+	};
+	const struct ringtail_filter first = {
+		RINGTAIL_FILTER_PREFIX, 0, "g0/k00", 6, NULL, 0
+	};
+
+	h.pad = 8192;
+	puts_of_all(N_KEYS);
+	snapshot();
+	flip_blocks(h.saved.seq, 0);
+	gives_entries(filtered(rig, &first, 1), &h.saved, 0, 1);
+	flip_blocks(h.saved.seq, 0);
+	flip_blocks(h.saved.seq, 12);
+	gives_entries(filtered(rig, &last, 1), &h.saved, 99, 100);
+}
+
+/*
+ * ---- Resync ----
+ */
+
+static void a_resume_that_is_possible_gets_no_state(void **state)
+{
+	struct rig *rig = begin(state);
+
+	begin_amid(200);
+	gives_changes(rig_read(rig, resyncing(h.saved.seq + 3)), h.saved.seq + 3);
+	gives_changes(rig_read(rig, resyncing(h.saved.seq)), h.saved.seq);
+}
+
+static void compacted_at_the_start(void **state)
+{
+	struct rig *rig = begin(state);
+	struct ringtail_stats stats;
+	struct ringtail_event e;
+	struct ringtail *r;
+
+	begin_amid(200);
+	r = rig_read(rig, resyncing(5));
+	assert_int_equal(marker_seq(r), 5);
+	t_is(next(r, &e), RINGTAIL_RESET);
+	rig_gap(r, 6, h.saved.seq - 5, h.saved.seq - h.log.oldest + 1,
+		RINGTAIL_CAUSE_COMPACTED);
+	gives_entries(r, &h.saved, 0, N_KEYS);
+	stats = rig_stats(r);
+	assert_int_equal(stats.start, 5);
+	assert_int_equal(stats.lost, h.saved.seq - 5);
+	assert_int_equal(stats.gaps, 1);
+	gives_changes(r, h.saved.seq);
+}
+
+/* By each of the calls. */
+static int read_by(struct ringtail *r, unsigned how, uint64_t *seq)
+{
+	struct ringtail_event e = { 0 }, events[8];
+	static uint8_t data[4096];
+	const struct ringtail_event *txn = &e;
+	struct ringtail_batch batch = { .events = events,
+					.max_events = 8,
+					.data = data,
+					.data_size = sizeof(data) };
+	size_t n = 1;
+	int outcome;
+
+	if (how == 0)
+		outcome = ringtail_next(r, &e, 0);
+	else if (how == 1)
+		outcome = ringtail_next_txn(r, &txn, &n, 0);
+	else if (how == 2)
+		outcome = ringtail_borrow(r, &e, 0);
+	else
+		outcome = ringtail_next_batch(r, &batch, 0);
+	if (how == 3)
+		txn = events, n = batch.n_events;
+	if (outcome == RINGTAIL_EVENT)
+		*seq = txn[n - 1].seq;
+	if (outcome == RINGTAIL_SNAPSHOT) {
+		if (how == 2)
+			t_ok(ringtail_borrow_valid(r));
+		for (size_t i = 0; i < n; i++, *seq += 1)
+			assert_true(
+				is_put(&txn[i], (unsigned)*seq, h.saved.keys[*seq]));
+	}
+	(void)rig_stats(r);
+	return outcome;
+}
+
+static void compacted_while_reading_by_any_call(void **state)
+{
+	struct rig *rig = begin(state);
+	struct ringtail *readers[4];
+	uint64_t seq;
+
+	puts_of_all(10);
+	for (unsigned how = 0; how < 4; how++) {
+		readers[how] = rig_read(rig, resyncing(0));
+		t_is(read_by(readers[how], how, &seq), RINGTAIL_EVENT);
+	}
+	begin_amid(10);
+	for (unsigned how = 0; how < 4; how++) {
+		struct ringtail *r = readers[how];
+		uint64_t position = ringtail_position(r);
+		struct ringtail_gap_info gap;
+		int outcome;
+
+		while ((outcome = read_by(r, how, &seq)) == RINGTAIL_EVENT)
+			position = seq;
+		t_is(outcome, RINGTAIL_RESET);
+		t_ok(ringtail_gap(r, &gap));
+		assert_int_equal(gap.first, position + 1);
+		assert_int_equal(gap.count, h.saved.seq - position);
+		assert_int_equal(gap.cause, RINGTAIL_CAUSE_COMPACTED);
+		seq = 0;
+		while ((outcome = read_by(r, how, &seq)) == RINGTAIL_SNAPSHOT)
+			assert_int_equal(ringtail_position(r), position);
+		t_is(outcome, RINGTAIL_SNAPSHOT_END);
+		assert_int_equal(seq, N_KEYS);
+		assert_int_equal(ringtail_position(r), h.saved.seq);
+		assert_int_equal(rig_stats(r).lost, gap.count);
+		while ((outcome = read_by(r, how, &seq)) == RINGTAIL_EVENT)
+			;
+		t_is(outcome, RINGTAIL_NOTHING);
+		assert_int_equal(seq, h.now.seq);
+	}
+}
+
+static void a_marker_of_another_history(void **state)
+{
+	struct rig *rig = begin(state);
+	struct ringtail_options o = rig_from(RINGTAIL_START_MARKER);
+	char marker[RINGTAIL_MARKER_SIZE], now[RINGTAIL_MARKER_SIZE];
+	struct ringtail_stats stats;
+	struct ringtail_event e;
+	struct ringtail *r;
+
+	begin_amid(20);
+	t_ok(ringtail_marker_format(h.now.seq + 1000, EPOCH + 1, marker));
+	o.marker = marker;
+	t_is(rig_try(rig, o, &r), RINGTAIL_E_EPOCH);
+	o.on_gap = RINGTAIL_ON_GAP_RESYNC;
+	r = rig_read(rig, o);
+	t_is(next(r, &e), RINGTAIL_RESET);
+	rig_gap(r, h.now.seq + 1001, 0, 0, RINGTAIL_CAUSE_EPOCH);
+	t_ok(ringtail_marker(r, now));
+	assert_string_equal(now, marker); /* still good for nothing else */
+	gives_entries(r, &h.saved, 0, N_KEYS);
+	stats = rig_stats(r);
+	assert_int_equal(stats.start, h.saved.seq);
+	assert_int_equal(stats.lost, 0);
+	gives_changes(r, h.saved.seq);
+}
+
+/* The log in the new epoch first, then the ring, as a daemon does it. */
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TR(an_empty_feed_has_an_empty_state),
+		TR(the_newest_snapshot_and_then_what_came_after_it),
+		TR(what_comes_while_it_is_read_is_delivered_once),
+		TR(without_a_snapshot_the_whole_log_is_merged),
+		TR(no_snapshot_and_a_log_that_was_cut_is_an_error),
+		TR(a_feed_without_a_log_is_not_supported),
+		TR(a_state_has_only_what_the_filters_match),
+		TR(overlapping_filters_give_each_entry_once),
+		TR(blocks_that_cannot_match_are_not_read),
+		TR(a_resume_that_is_possible_gets_no_state),
+		TR(compacted_at_the_start),
+		TR(compacted_while_reading_by_any_call),
+		TR(a_marker_of_another_history),
+	};
+
+	return cmocka_run_group_tests_name("resync", tests, NULL, NULL);
+}
