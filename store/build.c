@@ -257,8 +257,8 @@ static int sync_log(struct builder *b, uint64_t from)
 	struct rt_log_header header;
 	int r;
 
-	if (!b->build->sync || b->seq < from)
-		return 0;
+	if (!b->build->sync || b->build->out_file || b->seq < from)
+		return 0; /* elsewhere it is no part of the log */
 	r = rt_segments_list(b->log.dir_fd, &segments);
 	for (size_t i = 0; !r && i < segments.n; i++) {
 		int fd = -1;

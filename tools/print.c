@@ -74,9 +74,11 @@ void rt_print_init(struct rt_print *print, struct rt_out *out)
 	*print = (struct rt_print){ .out = out, .day = local_day(time(NULL)) };
 }
 
-static void print_json_event(struct rt_out *out, const struct ringtail_event *event,
+static void print_json_event(struct rt_print *print, const struct ringtail_event *event,
 			     const char *marker)
 {
+	struct rt_out *out = print->out;
+
 	LITERAL(out, "{\"seq\":");
 	rt_out_u64(out, event->seq);
 	LITERAL(out, ",\"rev\":");
@@ -102,6 +104,8 @@ static void print_json_event(struct rt_out *out, const struct ringtail_event *ev
 		rt_out_text(out, marker);
 		LITERAL(out, "\"");
 	}
+	if (print->more)
+		rt_out_text(out, print->more);
 	LITERAL(out, "}\n");
 }
 
@@ -180,7 +184,7 @@ void rt_print_event(struct rt_print *print, const struct ringtail_event *event,
 		    const char *marker)
 {
 	if (print->json)
-		print_json_event(print->out, event, marker);
+		print_json_event(print, event, marker);
 	else
 		print_line(print, event);
 }

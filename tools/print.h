@@ -16,8 +16,10 @@
 struct rt_print {
 	struct rt_out *out;
 	bool json;
-	bool raw;   /* people's values as they are */
-	bool color; /* people's lines */
+	bool raw;         /* people's values as they are */
+	bool color;       /* people's lines */
+	const char *more; /* members for the end of a JSON object, each with its comma;
+			   * may be NULL */
 	/* of people's times: the second that `clock` is the text of, and its day */
 	uint64_t clock_s;
 	int day;

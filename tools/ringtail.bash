@@ -28,7 +28,7 @@ _ringtail_options()
 _ringtail()
 {
 	local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD - 1]}
-	local commands="ls info watch get put del publish load trim verify repair dump"
+	local commands="ls info watch get put del publish load trim verify repair dump backup"
 	local common command="" n_words=0 i
 	COMPREPLY=()
 	_ringtail_common
@@ -70,7 +70,7 @@ _ringtail()
 		COMPREPLY=($(compgen -f -- "$cur"))
 	elif [ "$command" != ls ] && [ "$n_words" = 0 ]; then
 		COMPREPLY=($(compgen -W "$(_ringtail_feeds)" -- "$cur"))
-	elif [ "$command" = load ] && [ "$n_words" = 1 ]; then
+	elif [[ $command == @(load|backup) ]] && [ "$n_words" = 1 ]; then
 		COMPREPLY=($(compgen -f -- "$cur"))
 	fi
 }

@@ -26,7 +26,7 @@ offers()
 	same "$want" "${COMPREPLY[*]}" "after '$*'"
 }
 
-offers "ls info watch get put del publish load trim verify repair dump" ""
+offers "ls info watch get put del publish load trim verify repair dump backup" ""
 offers "put publish" p
 offers "alpha beta" watch ""
 offers "alpha" watch a
@@ -42,7 +42,7 @@ offers "alpha beta" verify ""
 offers "" repair alpha --drop-after ""
 
 # Every option that a command's help names is offered.
-for command in ls info watch get del load verify repair; do
+for command in ls info watch get del load verify repair backup; do
 	while read -r flag; do
 		COMP_WORDS=(ringtail "$command" "$flag")
 		COMP_CWORD=2
