@@ -496,6 +496,8 @@ static int follow_to(struct ringtail *r, int fd, bool retired)
 			     " is unknown",
 			     segment.geo.name, segment.geo.epoch, r->segment.geo.epoch,
 			     r->position);
+		r->gap = (struct ringtail_gap_info){ .first = r->position + 1,
+						     .cause = RINGTAIL_CAUSE_EPOCH };
 		return rt_reader_stop(r, RINGTAIL_E_EPOCH);
 	}
 	move_to(r, &segment);
