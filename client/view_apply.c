@@ -21,7 +21,7 @@ static void set_boundary(struct ringtail_view *view)
 {
 	const struct ringtail *r = view->reader;
 
-	view->epoch = r->segment.geo.epoch;
+	view->epoch = r->marker_epoch;
 	view->marker_seq = r->marker_seq;
 	if (view->threaded) {
 		view->stats.size = sizeof(view->stats);
