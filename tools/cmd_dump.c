@@ -45,6 +45,8 @@ static struct ringtail_event event_of(const struct rt_item *item)
 		.flags = item->flags,
 		.txn_index = item->txn_index,
 		.txn_size = item->txn_size,
+		.prev = item->prev,
+		.prev_len = item->prev_len,
 	};
 }
 

@@ -91,6 +91,10 @@ static void print_json_event(struct rt_print *print, const struct ringtail_event
 		LITERAL(out, ",");
 		rt_out_json_member(out, "value", event->value, event->value_len);
 	}
+	if (event->prev_len) {
+		LITERAL(out, ",");
+		rt_out_json_member(out, "prev", event->prev, event->prev_len);
+	}
 	LITERAL(out, ",\"time_ns\":");
 	rt_out_u64(out, event->time_ns);
 	if (event->op == RINGTAIL_PUT && (event->flags & RINGTAIL_CREATED))
@@ -176,6 +180,12 @@ static void print_line(struct rt_print *print, const struct ringtail_event *even
 			rt_out_bytes(out, event->value, event->value_len);
 		else
 			rt_out_escaped(out, event->value, event->value_len);
+	}
+	if (event->prev_len && !print->raw) {
+		paint(print, DIM);
+		LITERAL(out, "  was ");
+		rt_out_escaped(out, event->prev, event->prev_len);
+		paint(print, PLAIN);
 	}
 	LITERAL(out, "\n");
 }

@@ -37,7 +37,7 @@ _ringtail()
 	for ((i = 1; i < COMP_CWORD; i++)); do
 		case ${COMP_WORDS[i]} in
 		--dir | --socket | --from | --until | --count | --prefix | --key | --op | \
-			--on-gap | --cursor | --timeout | --wait | --txn | --format | --drop-after)
+			--on-gap | --cursor | --timeout | --wait | --txn | --format | --drop-after | --if-seq)
 			i=$((i + 1)) ;;
 		--range) i=$((i + 2)) ;;
 		-*) ;;
@@ -58,7 +58,7 @@ _ringtail()
 	--op) COMPREPLY=($(compgen -W "put delete message" -- "$cur")); return ;;
 	--on-gap) COMPREPLY=($(compgen -W "error skip resync" -- "$cur")); return ;;
 	--format) COMPREPLY=($(compgen -W "tab json" -- "$cur")); return ;;
-	--until | --count | --prefix | --key | --range | --timeout | --wait | --txn | --drop-after) return ;;
+	--until | --count | --prefix | --key | --range | --timeout | --wait | --txn | --drop-after | --if-seq) return ;;
 	esac
 
 	if [[ $cur == -* ]]; then

@@ -7,7 +7,7 @@
 
 [ -x "${RINGTAIL_TEST_TOOL:-}" ] || { echo "skipped: ringtail is not built"; exit 77; }
 
-daemon_start --feed main,size=1M --feed copy,size=1M
+daemon_start --feed main,size=1M --feed copy,size=1M --feed kept,size=1M,prev_value=yes
 
 # ends CODE COMMAND...: sets $said, what went to standard error
 ends()
@@ -55,6 +55,44 @@ same "put key value
 put -k
 message topic hello
 delete key" "$(events main 0 | grep -v bytes)" "events of single keys"
+
+echo "# on condition, and by prefix"
+tool put main cond one --nx
+ends 1 tool put main cond two --nx
+mentions "key 'cond' of feed 'main' is there"
+tool put --xx main cond two
+ends 1 tool put main none two --xx
+mentions "no key 'none' in feed 'main'"
+seq=$(tool get --seq main cond)
+same "$(head_of main)" "$seq" "get --seq"
+same "{\"key\":\"cond\",\"seq\":$seq}" "$(tool get --seq --json main cond)" "get --seq --json"
+same 0 "$(tool get --seq main none)" "get --seq of no key"
+tool put main cond three --if-seq "$seq"
+ends 1 tool put main cond four --if-seq "$seq"
+mentions "CONFLICT key 'cond' is at seq $((seq + 1)), not $seq"
+ends 1 tool del main cond --if-seq "$seq"
+mentions "CONFLICT key 'cond'"
+same three "$(tool get main cond)" "get after a conflict"
+tool del main cond --if-seq $((seq + 1))
+ends 1 tool get main cond
+for i in 1 2 3; do tool put main "pre/$i" v; done
+same '{"deleted":3}' "$(tool del main --prefix pre/ --json)" "del --prefix"
+ends 0 tool del main --prefix pre/
+mentions "no key begins with 'pre/'"
+ends 2 tool del main --prefix pre/ key
+ends 2 tool del main
+ends 2 tool put main k v --nx --xx
+ends 2 tool put main k v --if-seq x
+ends 2 tool del main a b --if-seq 3
+ends 2 tool get main k --raw --seq
+
+echo "# what a change replaced"
+tool put kept key one
+printf 'a\0\xff' | tool put kept key -
+tool del kept key
+same '"prev":"one"
+"prev_b64":"YQD/"' "$(tool watch kept --from 0 --timeout 0 --json | grep -o '"prev[^,]*')" "prev in JSON"
+same 2 "$(tool watch kept --from 0 --timeout 0 | grep -c ' was ')" "prev in lines"
 
 echo "# what cannot be done"
 ends 1 tool put nowhere key value

@@ -2,7 +2,7 @@
 /*
  * sessionrig.h - a client of the daemon without a socket, for the unit tests
  *
- * Defined before this: SESSION_FEEDS, arguments of the daemon that name its feeds.
+ * SESSION_FEEDS, defined before this, are arguments of the daemon that name its feeds.
  */
 #ifndef RINGTAIL_TESTS_UNIT_SESSIONRIG_H
 #define RINGTAIL_TESTS_UNIT_SESSIONRIG_H
@@ -18,6 +18,10 @@
 #include "daemon/session.h"
 #include "shm/marker.h"
 #include "shm/ring.h"
+
+#ifndef SESSION_FEEDS
+#define SESSION_FEEDS strdup("--feed"), strdup("small,size=16K")
+#endif
 
 struct fixture {
 	struct rt_config config;
