@@ -159,7 +159,13 @@ struct rt_hot {
 	_Atomic uint64_t synced_seq;   /* up to here everything is on disk */
 	_Atomic uint32_t durability;   /* enum rt_log_mode; 0: no log */
 	uint32_t pad3_word;
-	uint8_t pad3[RT_LINE - 88];
+
+	/* Why what is older than the floor went, beside being overwritten: everything
+	 * below these was let go by a trim, or for its age.  0 in rings of a writer
+	 * that does not know them. */
+	_Atomic uint64_t trimmed;
+	_Atomic uint64_t aged;
+	uint8_t pad3[RT_LINE - 104];
 
 	/* Futex and robust-list word: thread id of the writer's keeper and
 	 * FUTEX_WAITERS; FUTEX_OWNER_DIED is set by the kernel when it dies. */
@@ -243,6 +249,8 @@ RT_AT(rt_hot, n_writers, 424);
 RT_AT(rt_hot, n_syncs, 432);
 RT_AT(rt_hot, synced_seq, 456);
 RT_AT(rt_hot, durability, 464);
+RT_AT(rt_hot, trimmed, 472);
+RT_AT(rt_hot, aged, 480);
 RT_AT(rt_hot, life, 512);
 RT_AT(rt_hot, wakes, 640);
 RT_SIZE(rt_hot, 768);

@@ -193,6 +193,13 @@ RT_INLINE uint64_t rt_writer_head(const struct rt_writer *writer)
 void rt_writer_hold(struct rt_writer *writer);
 void rt_writer_release(struct rt_writer *writer);
 
+/*
+ * Lets go of everything before event @seq: the floor moves to the first of its
+ * transaction, behind the newest event if it is above that, and never back.  Not within
+ * a transaction.  Returns the floor.
+ */
+uint64_t rt_writer_forget(struct rt_writer *writer, uint64_t seq);
+
 /* Would this event by itself be taken?  0, RT_E_TOO_BIG, -EINVAL. */
 int rt_writer_accepts(const struct rt_writer *writer, uint8_t op, uint8_t flags,
 		      size_t key_len, size_t value_len, size_t prev_len);

@@ -137,6 +137,22 @@ static RT_COLD void move_floor(struct rt_writer *w, uint64_t pos_end)
 	assert(w->next <= w->next_max && pos_end <= w->pos_max);
 }
 
+uint64_t rt_writer_forget(struct rt_writer *w, uint64_t seq)
+{
+	assert(!w->in_txn);
+	if (seq <= w->floor)
+		return w->floor;
+	seq = rt_min(seq, w->next);
+	if (seq < w->next)
+		seq -= slot_of(w, seq)->txn_index; /* the floor is at such a one, too */
+	if (seq > w->floor) {
+		w->floor = seq;
+		rt_store64(&w->hot->floor, seq);
+		set_limits(w);
+	}
+	return w->floor;
+}
+
 /* Where the payload of the next event goes: contiguous, so maybe at the start again. */
 RT_INLINE uint64_t reserve(struct rt_writer *w, uint32_t need)
 {

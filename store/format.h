@@ -8,7 +8,9 @@
  *	00000000000000000001.idx   where in the segment which seq begins; a hint
  *	epochs                     the epochs of the feed and where each began; text
  *	state                      was it closed properly, and in which boot; text
- *	lock			held by its writer
+ *	floor                      what counts as gone though it is there; text
+ *	00000000000000001000.snap  the state as of an event; see snapshot.h
+ *	lock                       held by its writer
  *
  * A segment:
  *

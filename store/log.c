@@ -12,7 +12,6 @@
 
 #include "shm/segment.h"
 #include "store/log_read.h"
-#include "store/state.h"
 
 #define TMP_NAME ".segment.new"
 
@@ -263,6 +262,7 @@ void rt_log_wrote(struct rt_log *log, const struct rt_batch *batch)
 	note_index(log, batch);
 	log->offset += batch->len;
 	log->n_bytes += batch->len;
+	log->n_since += batch->len;
 	log->next += batch->n_events;
 	log->last_ns = batch->last_ns;
 	if (log->config.mode == RT_LOG_DISK)
@@ -366,6 +366,26 @@ int rt_log_drop_below(struct rt_log *log, uint64_t seq)
 	if (n && is_synced(log) && fsync(log->dir_fd) < 0)
 		return -errno;
 	return n;
+}
+
+int rt_log_set_floor(struct rt_log *log, const struct rt_floor *floor,
+		     struct rt_fault *fault)
+{
+	struct rt_floor higher = {
+		.trimmed = rt_max(log->floor.trimmed, floor->trimmed),
+		.aged = rt_max(log->floor.aged, floor->aged),
+	};
+	int r;
+
+	if (higher.trimmed == log->floor.trimmed && higher.aged == log->floor.aged)
+		return 0;
+	/* What went for its age goes again by itself: no need to wait for the disk. */
+	r = rt_floor_write(log->dir_fd, &higher,
+			   is_synced(log) && higher.trimmed != log->floor.trimmed);
+	if (r < 0)
+		return fail(log, fault, "write the floor", r);
+	log->floor = higher;
+	return 0;
 }
 
 /* When the segment after @first_seq began, so when this one ended. */

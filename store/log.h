@@ -17,6 +17,9 @@
 #define RINGTAIL_STORE_LOG_H
 
 #include "store/batch.h"
+#include "store/state.h"
+
+struct rt_state;
 
 /* When a write counts as done. */
 enum rt_log_mode {
@@ -36,6 +39,18 @@ struct rt_log_io {
 #define RT_LOG_SEGMENT_MAX (UINT64_C(1) << 32)
 #define RT_LOG_INDEX_EVERY (UINT64_C(64) << 10) /* bytes between two index entries */
 
+/*
+ * How an open takes over the state from a snapshot, instead of the events up to its
+ * seq.  Each returns a negative errno to stop.
+ */
+struct rt_log_base {
+	/* Forget everything.  The state as of @seq follows, @n_entries of it; with 0
+	 * and 0 nothing does. */
+	int (*begin)(void *arg, uint64_t seq, uint64_t n_entries);
+	int (*state)(void *arg, const struct rt_state *state);
+	void *arg;
+};
+
 struct rt_log_config {
 	const char *name;      /* of the feed */
 	uint32_t mode;         /* enum rt_log_mode */
@@ -47,6 +62,7 @@ struct rt_log_config {
 	uint64_t epoch;             /* of a log that is not there yet; 0: random */
 	uint64_t patience_ns;       /* how long to wait for a writer that is dying */
 	const struct rt_log_io *io; /* NULL: the real ones */
+	const struct rt_log_base *base; /* NULL: snapshots are not looked at */
 };
 
 /* What recovery found. */
@@ -56,6 +72,9 @@ struct rt_log_report {
 	bool new_epoch; /* unclean stop in another boot, with events that were lost
 			   maybe */
 	bool created;
+	uint64_t base; /* seq of the snapshot that was taken over; 0: there was none */
+	/* A snapshot that was no good, with the reason; it was left as it is. */
+	char bad_snapshot[320]; /* empty: all are good */
 	/* of rt_log_verify(): */
 	uint64_t oldest;  /* first seq of the oldest segment; 0: there is none */
 	uint64_t next;    /* seq of the event to come */
@@ -82,8 +101,11 @@ struct rt_log {
 	uint64_t epoch_first; /* seq at which it began */
 	uint64_t last_ns;     /* time of the newest event */
 	uint64_t n_bytes;     /* in all segments, as far as used */
-	uint64_t synced;      /* seq up to which everything is known to be on disk */
-	bool failed;          /* a sync failed: nothing more is accepted */
+	uint64_t n_since;     /* bytes of batches since it was opened, and of those that
+			       * were found above the snapshot */
+	struct rt_floor floor;
+	uint64_t synced; /* seq up to which everything is known to be on disk */
+	bool failed;     /* a sync failed: nothing more is accepted */
 	bool unsynced;
 };
 
@@ -92,7 +114,8 @@ struct rt_log {
 
 /*
  * Opens the log in folder @path, made if needed, and recovers it.  @visit is called
- * for each event in order; it returns a negative errno to stop.  RT_E_CORRUPT with
+ * for each event in order, but for those that a snapshot stands for (config.base); it
+ * returns a negative errno to stop.  RT_E_CORRUPT with
  * file, offset, what was expected and what can be done.  RT_E_BUSY: it has a writer.
  */
 int rt_log_open(const char *path, const struct rt_log_config *config,
@@ -147,6 +170,21 @@ int rt_log_drop_below(struct rt_log *log, uint64_t seq);
 int rt_log_retain(struct rt_log *log, uint64_t max_bytes, uint64_t max_age_ns,
 		  uint64_t keep_from);
 
+/* Oldest seq that is held and counts; the seq to come if there is none. */
+RT_INLINE uint64_t rt_log_oldest(const struct rt_log *log)
+{
+	uint64_t oldest = log->oldest ? log->oldest : log->next;
+
+	return rt_min(rt_max(oldest, rt_floor_seq(&log->floor)), log->next);
+}
+
+/*
+ * Events below @floor count as gone from now on, also after a restart: never less than
+ * before.  Segments wholly below go with the next rt_log_drop_below().
+ */
+int rt_log_set_floor(struct rt_log *log, const struct rt_floor *floor,
+		     struct rt_fault *fault);
+
 /* Begins a new epoch with the next event; the list of epochs is on disk first. */
 int rt_log_new_epoch(struct rt_log *log, uint64_t epoch, struct rt_fault *fault);
 
@@ -162,6 +200,9 @@ int rt_log_verify(const char *path, struct rt_fault *fault,
  * next open begins a new epoch.  RT_E_BUSY: somebody writes the log.
  */
 int rt_log_repair(const char *path, uint64_t seq, struct rt_fault *fault);
+
+/* Removes snapshots above @seq: of what the log does not have. */
+int rt_log_drop_snapshots(int dir_fd, uint64_t seq);
 
 /*
  * The epochs of a log: is what @epoch called @seq still what the log has there?

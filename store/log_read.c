@@ -11,6 +11,7 @@
 #include <xxhash.h>
 
 #include "shm/segment.h"
+#include "store/state.h"
 
 #define WINDOW_SIZE (UINT64_C(1) << 20)
 #define NAME_DIGITS 20
@@ -223,6 +224,18 @@ void rt_log_reader_close(struct rt_log_reader *reader)
 	*reader = (struct rt_log_reader){ .dir_fd = -1, .fd = -1 };
 }
 
+/* Not below what was let go; that file is not worth a failure by itself. */
+static int above_floor(const struct rt_log_reader *reader, uint64_t *seq)
+{
+	struct rt_floor floor = { 0 };
+	int r = rt_floor_read(reader->dir_fd, &floor);
+
+	if (r == -ENOMEM || r == -EMFILE || r == -ENFILE)
+		return r;
+	*seq = rt_max(*seq, rt_floor_seq(&floor));
+	return 0;
+}
+
 int rt_log_reader_oldest(struct rt_log_reader *reader, uint64_t *ret)
 {
 	AUTO(rt_segments_fini) struct rt_segments segments = { 0 };
@@ -231,7 +244,7 @@ int rt_log_reader_oldest(struct rt_log_reader *reader, uint64_t *ret)
 	if (r < 0)
 		return r;
 	*ret = segments.n ? segments.first_seqs[0] : 0;
-	return 0;
+	return segments.n ? above_floor(reader, ret) : 0;
 }
 
 int rt_log_reader_enter(struct rt_log_reader *reader, uint64_t first_seq,
@@ -523,10 +536,15 @@ static int walk_to(struct rt_log_reader *reader, uint64_t seq)
 int rt_log_reader_seek(struct rt_log_reader *reader, uint64_t seq,
 		       struct rt_fault *fault)
 {
-	uint64_t from;
+	uint64_t from, oldest = 0;
 	bool indexed;
 	int r;
 
+	r = above_floor(reader, &oldest);
+	if (r < 0)
+		return r;
+	if (seq < oldest)
+		return compacted(reader, seq, fault);
 	if (reader->fd >= 0 && reader->next == seq)
 		return 0;
 	r = seek_segment(reader, seq, fault);

@@ -52,7 +52,7 @@ int rt_log_reader_enter(struct rt_log_reader *reader, uint64_t first_seq,
 			struct rt_fault *fault);
 int rt_log_reader_step(struct rt_log_reader *reader, const uint8_t **ret);
 
-/* Oldest seq in the log; 0 when it has no segment. */
+/* Oldest seq in the log that counts (state.h: floor); 0 when it has no segment. */
 int rt_log_reader_oldest(struct rt_log_reader *reader, uint64_t *ret);
 
 /*

@@ -33,8 +33,9 @@ static int open_text(int dir_fd, const char *name, FILE **ret)
 	return 0;
 }
 
-/* All of it, synced, under its name or not at all. */
-static int replace_text(int dir_fd, const char *name, const char *text, size_t len)
+/* All of it, @sync: on disk, under its name or not at all. */
+static int replace_text(int dir_fd, const char *name, const char *text, size_t len,
+			bool sync)
 {
 	char tmp[64];
 
@@ -53,8 +54,8 @@ static int replace_text(int dir_fd, const char *name, const char *text, size_t l
 		return -errno;
 	if ((size_t)n != len)
 		return -ENOSPC;
-	if (fsync(fd) < 0 || renameat(dir_fd, tmp, dir_fd, name) < 0 ||
-	    fsync(dir_fd) < 0)
+	if ((sync && fsync(fd) < 0) || renameat(dir_fd, tmp, dir_fd, name) < 0 ||
+	    (sync && fsync(dir_fd) < 0))
 		return -errno;
 	return 0;
 }
@@ -96,7 +97,7 @@ int rt_epochs_write(int dir_fd, const struct rt_epoch *epochs, size_t n)
 	for (size_t i = 0; i < n; i++)
 		len += (size_t)sprintf(text + len, "%016" PRIx64 " %" PRIu64 "\n",
 				       epochs[i].epoch, epochs[i].first_seq);
-	return replace_text(dir_fd, "epochs", text, len);
+	return replace_text(dir_fd, "epochs", text, len, true);
 }
 
 static void boot_id(char ret[BOOT_ID_SIZE])
@@ -152,5 +153,29 @@ int rt_state_write(int dir_fd, const char *word, uint64_t next)
 	len = fd < 0 ? -1 : read(fd, there, sizeof(there));
 	if (len == n && memcmp(there, text, (size_t)n) == 0)
 		return fsync(fd) < 0 || fsync(dir_fd) < 0 ? -errno : 0;
-	return replace_text(dir_fd, "state", text, (size_t)n);
+	return replace_text(dir_fd, "state", text, (size_t)n, true);
+}
+
+int rt_floor_read(int dir_fd, struct rt_floor *ret)
+{
+	AUTO(close_file) FILE *file = NULL;
+	struct rt_floor floor = { 0 };
+	int r = open_text(dir_fd, "floor", &file);
+
+	if (r < 0)
+		return r;
+	if (file &&
+	    fscanf(file, "%" SCNu64 " %" SCNu64, &floor.trimmed, &floor.aged) != 2)
+		return RT_E_CORRUPT;
+	*ret = floor;
+	return 0;
+}
+
+int rt_floor_write(int dir_fd, const struct rt_floor *floor, bool sync)
+{
+	char text[64];
+	int n = snprintf(text, sizeof(text), "%" PRIu64 " %" PRIu64 "\n",
+			 floor->trimmed, floor->aged);
+
+	return replace_text(dir_fd, "floor", text, (size_t)n, sync);
 }

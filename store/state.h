@@ -1,14 +1,16 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * state.h - the two small text files of a log: epochs and state
+ * state.h - the small text files of a log: epochs, state and floor
  *
  *	epochs	a line for each epoch, oldest first: epoch in hexadecimal, the seq at
  *		which it began in decimal
  *	state	"clean", "open", "synced" (open, and nothing is visible before it is on
  *		disk) or "cut", the boot it was written in, and with "clean" the seq
  *that was to come next: then a log that ends elsewhere has lost something
+ *	floor	two seqs: everything below the first was let go by a trim, below the
+ *		second for its age, though segments may still hold it; no file: nothing
  *
- * Both are replaced as a whole by rename.
+ * Each is replaced as a whole by rename.
  */
 #ifndef RINGTAIL_STORE_STATE_H
 #define RINGTAIL_STORE_STATE_H
@@ -40,5 +42,22 @@ int rt_state_read(int dir_fd, enum rt_stop *ret, uint64_t *ret_next);
 
 /* @word: one of the four; @next: with "clean" the seq to come, else 0. */
 int rt_state_write(int dir_fd, const char *word, uint64_t next);
+
+/* What counts as gone.  A reader that does not know of it reads what is there. */
+struct rt_floor {
+	uint64_t trimmed; /* events below it; 0: none */
+	uint64_t aged;    /* likewise */
+};
+
+RT_INLINE uint64_t rt_floor_seq(const struct rt_floor *floor)
+{
+	return rt_max(floor->trimmed, floor->aged);
+}
+
+/* Zeros if there is no file; RT_E_CORRUPT. */
+int rt_floor_read(int dir_fd, struct rt_floor *ret);
+
+/* @sync: it is on disk then. */
+int rt_floor_write(int dir_fd, const struct rt_floor *floor, bool sync);
 
 #endif

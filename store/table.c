@@ -18,6 +18,23 @@ int rt_table_init(struct rt_table *table, uint64_t seed)
 	return table->buckets ? 0 : -ENOMEM;
 }
 
+void rt_table_reserve(struct rt_table *table, size_t n)
+{
+	size_t n_buckets = N_FIRST;
+	struct rt_entry **buckets;
+
+	while (n_buckets / 2 < n)
+		n_buckets *= 2;
+	if (table->n || table->old || n_buckets == table->n_buckets)
+		return;
+	buckets = calloc(n_buckets, sizeof(struct rt_entry *));
+	if (!buckets)
+		return; /* then it grows as they come */
+	free(table->buckets);
+	table->buckets = buckets;
+	table->n_buckets = n_buckets;
+}
+
 static void free_buckets(struct rt_entry **buckets, size_t n)
 {
 	for (size_t i = 0; i < n; i++) {
@@ -128,7 +145,7 @@ static void move_bucket(struct rt_table *table)
 }
 
 /* Moves some of the old buckets; begins to grow or shrink when it is time. */
-static void tend(struct rt_table *table)
+static void tend(struct rt_table *table, bool removed)
 {
 	size_t n = table->n_buckets;
 	struct rt_entry **buckets;
@@ -145,7 +162,7 @@ static void tend(struct rt_table *table)
 		}
 		return;
 	}
-	if (RT_LIKELY(table->n <= n / 2 && (n == N_FIRST || table->n >= n / 16)))
+	if (RT_LIKELY(table->n <= n / 2 && (!removed || n == N_FIRST || table->n >= n / 16)))
 		return;
 	n = table->n > n / 2 ? n * 2 : n / 2;
 	buckets = calloc(n, sizeof(struct rt_entry *));
@@ -186,7 +203,7 @@ struct rt_entry *rt_table_insert(struct rt_table *table, struct rt_entry *entry)
 {
 	struct rt_entry **at, *there;
 
-	tend(table);
+	tend(table, false);
 	at = bucket_of(table, entry->hash);
 	for (there = *at; there; at = &there->next, there = *at)
 		if (there->hash == entry->hash && there->key_len == entry->key_len &&
@@ -217,7 +234,7 @@ void rt_table_remove(struct rt_table *table, struct rt_entry *entry)
 	entry->next = NULL;
 	table->n--;
 	table->n_bytes -= entry->key_len + (size_t)entry->value_len;
-	tend(table);
+	tend(table, true);
 }
 
 static uint64_t reverse(uint64_t bits)
