@@ -3,6 +3,10 @@
 
 #include <errno.h>
 
+#define DISK_SEGMENT   (UINT64_C(64) << 20)
+#define MEMORY_SEGMENT (UINT64_C(4) << 20)
+#define MEMORY_RETAIN  (UINT64_C(32) << 20)
+
 /* "--max-clients" names the setting max_clients. */
 static void key_of_flag(const char *flag, size_t len, char *key, size_t cap)
 {
@@ -165,12 +169,27 @@ struct rt_ring_config rt_config_ring(const struct rt_feed_config *feed)
 	};
 }
 
+/*
+ * In memory a log shares /dev/shm with rings and with what else is there, so it is kept
+ * short; on a disk it is kept as long as nobody says otherwise.
+ */
+static void settle_sizes(struct rt_feed_config *feed)
+{
+	bool in_memory = feed->durability == RT_LOG_MEMORY;
+
+	if (feed->segment_size == RT_AUTO)
+		feed->segment_size = in_memory ? MEMORY_SEGMENT : DISK_SEGMENT;
+	if (feed->retain_bytes == RT_AUTO)
+		feed->retain_bytes = in_memory ? MEMORY_RETAIN : 0;
+}
+
 /* What `auto` means; os and disk need a folder. */
 static int settle_durability(const struct rt_config *config,
 			     struct rt_feed_config *feed, struct rt_fault *fault)
 {
 	if (feed->durability == RT_DURABILITY_AUTO)
-		feed->durability = config->data ? RT_LOG_OS : RT_DURABILITY_NONE;
+		feed->durability = config->data ? RT_LOG_OS : RT_LOG_MEMORY;
+	settle_sizes(feed);
 	if (config->data || feed->durability == RT_DURABILITY_NONE ||
 	    feed->durability == RT_LOG_MEMORY)
 		return 0;

@@ -19,9 +19,12 @@
 #include "store/log.h"
 
 /* What a feed can have beside enum rt_log_mode: a ring only; and `os` if there is a
- * folder for data, else a ring only. */
+ * folder for data, else `memory`. */
 #define RT_DURABILITY_NONE 0u
 #define RT_DURABILITY_AUTO 4u
+
+/* A number that follows from the durability; settled by rt_config_load(). */
+#define RT_AUTO UINT64_MAX
 
 #define RT_FEEDS_MAX 256u
 #define RT_IDS_MAX   64u /* users, or groups, that may publish to a feed */
@@ -46,12 +49,15 @@ struct rt_feed_config {
 	struct rt_ids group;
 	struct rt_ids publish_users;
 	struct rt_ids publish_groups;
-	uint64_t wake;         /* enum rt_wake */
-	uint64_t durability;   /* enum rt_log_mode, RT_DURABILITY_NONE or _AUTO */
-	uint64_t segment_size; /* of the log; bytes */
-	uint64_t retain_bytes; /* 0: no limit */
-	uint64_t retain_age;   /* seconds; 0: no limit */
-	uint64_t prev_value;   /* 1: events carry the value that they replace */
+	uint64_t wake;           /* enum rt_wake */
+	uint64_t durability;     /* enum rt_log_mode, RT_DURABILITY_NONE or _AUTO */
+	uint64_t segment_size;   /* of the log; bytes */
+	uint64_t retain_bytes;   /* 0: no limit */
+	uint64_t retain_age;     /* seconds; 0: no limit */
+	uint64_t prev_value;     /* 1: events carry the value that they replace */
+	uint64_t max_age;        /* of an event, seconds; 0: no limit */
+	uint64_t snapshot_bytes; /* of log since the last one; then another is made */
+	uint64_t snapshot_age;   /* seconds; likewise, if anything changed; 0: never */
 };
 
 struct rt_config {

@@ -79,6 +79,8 @@ int rt_feed_open(struct rt_feed *feed, const struct rt_config *config,
 		 const struct rt_feed_config *feed_config)
 {
 	struct rt_rebuild rebuild = { .feed = feed };
+	const struct rt_log_base base = { rt_rebuild_begin, rt_rebuild_state,
+					  &rebuild };
 	struct rt_fault fault = { "out of memory" };
 	char path[PATH_MAX];
 	int r;
@@ -92,7 +94,8 @@ int rt_feed_open(struct rt_feed *feed, const struct rt_config *config,
 		r = log_path(config, feed_config, path);
 	if (!r)
 		r = rt_journal_open(&feed->journal, config->dir, path[0] ? path : NULL,
-				    feed_config, rt_rebuild_event, &rebuild, &fault);
+				    feed_config, rt_rebuild_event, &rebuild, &base,
+				    &fault);
 	if (!r)
 		r = rt_rebuild_end(&rebuild);
 	if (r < 0) {
@@ -116,8 +119,16 @@ static void free_holders(struct rt_feed *feed)
 	}
 }
 
+void rt_feed_forget(struct rt_feed *feed)
+{
+	rt_table_fini(&feed->table);
+	rt_lives_fini(&feed->lives);
+	free_holders(feed);
+}
+
 void rt_feed_close(struct rt_feed *feed)
 {
+	rt_retention_close(feed);
 	if (feed->in_txn)
 		rt_feed_abort(feed);
 	while (!rt_feed_next_ms(feed))
@@ -127,9 +138,7 @@ void rt_feed_close(struct rt_feed *feed)
 	if (feed->journal.writer)
 		rt_journal_close(&feed->journal, true);
 	feed->writer = NULL;
-	rt_table_fini(&feed->table);
-	rt_lives_fini(&feed->lives);
-	free_holders(feed);
+	rt_feed_forget(feed);
 	free(feed->undo);
 	feed->undo = NULL;
 }
@@ -585,6 +594,7 @@ void rt_feed_set_time(struct rt_feed *feed, uint64_t time_ns)
 {
 	if (!feed->writer)
 		return;
+	rt_retention_look(feed);
 	feed->now_ms = time_ns / NS_PER_MS;
 	/* What is on its way to the ring is older as well. */
 	feed->journal.time_ns =
@@ -666,6 +676,5 @@ void rt_feed_tick(struct rt_feed *feed)
 		rt_log(RT_LOG_WARNING,
 		       "feed '%s': its bell was damaged; made a new one",
 		       feed->config->name);
-	if (feed->writer)
-		rt_journal_retain(&feed->journal);
+	rt_retention_tick(feed);
 }

@@ -19,6 +19,7 @@
 #include "daemon/config.h"
 #include "daemon/expiry.h"
 #include "daemon/journal.h"
+#include "daemon/retention.h"
 #include "store/table.h"
 
 /* Beside those of the ring: a change would take the table over max_state. */
@@ -56,6 +57,7 @@ struct rt_feed {
 	mode_t mode;
 	struct rt_feed_counts counts; /* since the daemon started */
 	struct rt_feed_counts counts_at_begin;
+	struct rt_retention retention;
 	uint64_t rebuilt_from; /* oldest seq that the table was built from */
 	char reason[512];
 };
@@ -67,6 +69,9 @@ struct rt_feed {
 int rt_feed_open(struct rt_feed *feed, const struct rt_config *config,
 		 const struct rt_feed_config *feed_config);
 void rt_feed_close(struct rt_feed *feed);
+
+/* Every key and what ends it, as if there had been none; the table is none then. */
+void rt_feed_forget(struct rt_feed *feed);
 
 /* What a key is put with. */
 struct rt_terms {
@@ -148,7 +153,7 @@ bool rt_feed_is_lost(const struct rt_feed *feed, uint64_t round);
 int rt_feed_sync_begin(struct rt_feed *feed);
 void rt_feed_sync_end(struct rt_feed *feed, int result);
 
-/* Once a second: heartbeat, a new bell if somebody broke it. */
+/* Once a second: heartbeat, a new bell if somebody broke it, what is kept. */
 void rt_feed_tick(struct rt_feed *feed);
 
 #endif

@@ -55,12 +55,13 @@ struct rt_journal {
 
 /*
  * Opens log (folder @log_path; NULL: none) and ring of a feed and brings both to the
- * same end.  @visit is called for each event that is held, oldest first.
+ * same end.  @visit is called for each event that is held, oldest first, but for those
+ * that a snapshot stands for, which goes to @base.
  */
 int rt_journal_open(struct rt_journal *journal, const char *dir, const char *log_path,
 		    const struct rt_feed_config *config,
 		    int (*visit)(void *arg, const struct rt_item *item), void *arg,
-		    struct rt_fault *fault);
+		    const struct rt_log_base *base, struct rt_fault *fault);
 
 /* @closed: as a clean stop; else as a crash would leave it. */
 void rt_journal_close(struct rt_journal *journal, bool closed);
@@ -124,13 +125,13 @@ RT_INLINE bool rt_journal_is_settled(const struct rt_journal *journal, uint64_t 
 int rt_journal_sync_begin(struct rt_journal *journal);
 int rt_journal_sync_end(struct rt_journal *journal, int result);
 
-/*
- * Drops what the log has in segments wholly below @seq: how many, and where it begins
- * now.  Negative, with the text in `fault`, for a feed without a log too.
- */
-int rt_journal_trim(struct rt_journal *journal, uint64_t seq, uint64_t *ret_oldest);
+/* Seq of the first event of the transaction that @seq, in the log, belongs to. */
+int rt_journal_begin_of(struct rt_journal *journal, uint64_t seq, uint64_t *ret);
 
-/* Applies the limits of retention. */
-void rt_journal_retain(struct rt_journal *journal);
+/*
+ * Of the events in the log, the first that is not older than @time_ns: 1; 0 there is
+ * none; negative.
+ */
+int rt_journal_at_time(struct rt_journal *journal, uint64_t time_ns, uint64_t *ret);
 
 #endif

@@ -107,7 +107,7 @@ static int begin_of_txn(const struct rt_journal *j, const char *log_path, uint64
 static int refill_from(const struct rt_journal *j, const char *log_path,
 		       uint64_t n_slots, uint64_t *ret, struct rt_fault *fault)
 {
-	uint64_t oldest = j->log.oldest ? j->log.oldest : j->log.next;
+	uint64_t oldest = rt_log_oldest(&j->log);
 
 	*ret = rt_max(rt_max(oldest, j->log.next > n_slots ? j->log.next - n_slots : 1),
 		      j->too_big_for_ring + 1);
@@ -186,7 +186,7 @@ static int open_ring(struct rt_journal *j, const char *dir, const char *log_path
 
 static int open_log(struct rt_journal *j, const char *path, const struct end *ring_end,
 		    int (*visit)(void *arg, const struct rt_item *item), void *arg,
-		    struct rt_fault *fault)
+		    const struct rt_log_base *base, struct rt_fault *fault)
 {
 	const struct rt_ring_config ring = rt_config_ring(j->config);
 	const struct rt_log_config config = {
@@ -199,6 +199,7 @@ static int open_log(struct rt_journal *j, const char *path, const struct end *ri
 		.first_seq = ring_end->oldest, /* it takes over what is there */
 		.epoch = ring_end->epoch,
 		.patience_ns = ring_end->patience_ns,
+		.base = base,
 	};
 	struct rt_log_report report;
 	int r = rt_log_open(path, &config, visit, arg, fault, &report, &j->log);
@@ -206,6 +207,10 @@ static int open_log(struct rt_journal *j, const char *path, const struct end *ri
 	if (r < 0)
 		return r;
 	j->has_log = true;
+	j->log.config.base = NULL; /* of the caller, and for this only */
+	if (report.bad_snapshot.text[0])
+		rt_log(RT_LOG_WARNING, "feed '%s': %s; began without it",
+		       j->config->name, report.bad_snapshot.text);
 	if (report.cut_bytes)
 		rt_log(RT_LOG_WARNING,
 		       "feed '%s': cut an unfinished write of %llu bytes at the end of "
@@ -397,13 +402,13 @@ static int catch_up(struct rt_journal *j, const char *dir, const char *log_path,
 
 static int open_both(struct rt_journal *j, const char *dir, const char *log_path,
 		     int (*visit)(void *arg, const struct rt_item *item), void *arg,
-		     struct rt_fault *fault)
+		     const struct rt_log_base *base, struct rt_fault *fault)
 {
 	struct end ring_end;
 	int r;
 
 	peek_ring(dir, j->config->name, &ring_end);
-	r = open_log(j, log_path, &ring_end, visit, arg, fault);
+	r = open_log(j, log_path, &ring_end, visit, arg, base, fault);
 	if (!r)
 		r = open_ring_of_log(j, dir, log_path, fault);
 	if (!r)
@@ -423,7 +428,7 @@ static int open_both(struct rt_journal *j, const char *dir, const char *log_path
 int rt_journal_open(struct rt_journal *j, const char *dir, const char *log_path,
 		    const struct rt_feed_config *config,
 		    int (*visit)(void *arg, const struct rt_item *item), void *arg,
-		    struct rt_fault *fault)
+		    const struct rt_log_base *base, struct rt_fault *fault)
 {
 	int r;
 
@@ -433,7 +438,7 @@ int rt_journal_open(struct rt_journal *j, const char *dir, const char *log_path,
 		.sync_fd = -1,
 	};
 	if (log_path) {
-		r = open_both(j, dir, log_path, visit, arg, fault);
+		r = open_both(j, dir, log_path, visit, arg, base, fault);
 	} else {
 		r = open_ring(j, dir, NULL, 0, fault);
 		if (!r)
@@ -483,4 +488,56 @@ void rt_journal_close(struct rt_journal *j, bool closed)
 		rt_writer_drop(j->writer);
 	j->writer = NULL;
 	j->has_log = false;
+}
+
+/*
+ * ---- Looking back ----
+ */
+
+int rt_journal_begin_of(struct rt_journal *j, uint64_t seq, uint64_t *ret)
+{
+	AUTO(rt_log_reader_close) struct rt_log_reader reader = { .fd = -1 };
+	struct rt_batch_cursor cursor;
+	const uint8_t *data;
+	struct rt_item item;
+	int r = rt_log_reader_open(j->log.what, &j->fault, &reader);
+
+	if (!r)
+		r = rt_log_reader_seek(&reader, seq, &j->fault);
+	if (!r)
+		r = rt_log_reader_next(&reader, seq, &j->fault, &data);
+	if (r <= 0)
+		return r < 0 ? r : -ENOENT;
+	rt_batch_open(data, &cursor);
+	while (rt_batch_next(&cursor, &item) == 1) {
+		if (item.seq == seq) {
+			*ret = seq - item.txn_index;
+			return 0;
+		}
+	}
+	return -ENOENT;
+}
+
+int rt_journal_at_time(struct rt_journal *j, uint64_t time_ns, uint64_t *ret)
+{
+	AUTO(rt_log_reader_close) struct rt_log_reader reader = { .fd = -1 };
+	struct rt_batch_cursor cursor;
+	const uint8_t *data;
+	struct rt_item item;
+	int r = rt_log_reader_open(j->log.what, &j->fault, &reader);
+
+	if (!r)
+		r = rt_log_reader_seek_time(&reader, time_ns, &j->fault);
+	while (!r && (r = rt_log_reader_next(&reader, j->log.next - 1, &j->fault,
+					     &data)) == 1) {
+		rt_batch_open(data, &cursor);
+		while (rt_batch_next(&cursor, &item) == 1) {
+			if (item.time_ns >= time_ns) {
+				*ret = item.seq;
+				return 1;
+			}
+		}
+		r = 0;
+	}
+	return r;
 }

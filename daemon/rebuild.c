@@ -3,6 +3,8 @@
 
 #include <errno.h>
 
+#define RESERVE_MAX (UINT64_C(1) << 26)
+
 static void forget(struct rt_feed *feed, struct rt_entry *entry)
 {
 	if (!entry)
@@ -126,4 +128,43 @@ int rt_rebuild_event(void *arg, const struct rt_item *item)
 		r = apply_oldest(rebuild);
 	enqueue(rebuild, hash, item);
 	return r;
+}
+
+int rt_rebuild_begin(void *arg, uint64_t seq, uint64_t n_entries)
+{
+	struct rt_rebuild *rebuild = arg;
+	struct rt_feed *feed = rebuild->feed;
+	int r;
+
+	rebuild->n_in = rebuild->n_out = 0;
+	rt_feed_forget(feed);
+	r = rt_table_init(&feed->table, feed->table.seed);
+	if (r < 0)
+		return r;
+	/* A count that makes no sense shows when the entries are read. */
+	(void)rt_table_reserve(&feed->table, rt_min(n_entries, RESERVE_MAX));
+	feed->rebuilt_from = seq ? 1 : 0;
+	return 0;
+}
+
+int rt_rebuild_state(void *arg, const struct rt_state *state)
+{
+	struct rt_log_terms terms = {
+		.deadline_ms = state->deadline_ms,
+		.flags = state->flags & RT_TERMS_BOUND,
+	};
+	bool ends = terms.deadline_ms || terms.flags;
+	struct rt_item item = {
+		.seq = state->seq,
+		.time_ns = state->time_ns,
+		.key = state->key,
+		.value = state->value,
+		.ext = ends ? (const uint8_t *)&terms : NULL,
+		.value_len = state->value_len,
+		.ext_len = ends ? sizeof(terms) : 0,
+		.key_len = state->key_len,
+		.op = RT_OP_PUT,
+	};
+
+	return rt_rebuild_event(arg, &item);
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * rebuild.h - the keys of a feed from the events of its past
+ * rebuild.h - the keys of a feed from a snapshot and the events since, or from events
  *
  * Most of what it costs is waiting for memory, since each event changes an entry that
  * is somewhere else.  So events queue up here, and the memory that an event will need
@@ -10,6 +10,7 @@
 #define RINGTAIL_DAEMON_REBUILD_H
 
 #include "daemon/feed.h"
+#include "store/snapshot.h"
 
 #define RT_REBUILD_AHEAD 32u  /* events that wait */
 #define RT_REBUILD_SMALL 232u /* key and value of one that may wait */
@@ -23,6 +24,13 @@ struct rt_rebuild {
 		uint8_t bytes[RT_REBUILD_SMALL];
 	} queue[RT_REBUILD_AHEAD];
 };
+
+/*
+ * Forgets all so far: the state as of @seq follows, @n_entries of it; with 0 and 0
+ * events only.  These two are a struct rt_log_base.
+ */
+int rt_rebuild_begin(void *rebuild, uint64_t seq, uint64_t n_entries);
+int rt_rebuild_state(void *rebuild, const struct rt_state *state);
 
 /* One event, oldest first; @rebuild is a struct rt_rebuild.  0 or -ENOMEM. */
 int rt_rebuild_event(void *rebuild, const struct rt_item *item);

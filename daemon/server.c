@@ -23,6 +23,7 @@ int rt_server_open(struct rt_server *server, const struct rt_config *config)
 {
 	*server = (struct rt_server){ .config = config, .wake_fd = -1 };
 	server->now_ns = server->started_ns = rt_now_ns(CLOCK_REALTIME);
+	rt_snapshotter_init(&server->snapshotter);
 	server->feeds = calloc(config->n_feeds, sizeof(*server->feeds));
 	if (!server->feeds)
 		return -ENOMEM;
@@ -35,6 +36,7 @@ int rt_server_open(struct rt_server *server, const struct rt_config *config)
 			continue;
 		}
 		server->n_served++;
+		rt_retention_open(feed, &server->snapshotter);
 		rt_log(RT_LOG_INFO, "feed '%s': at seq %llu, %zu keys from seq %llu on",
 		       config->feeds[i].name, (unsigned long long)rt_feed_seq(feed),
 		       feed->table.n, (unsigned long long)feed->rebuilt_from);
@@ -62,6 +64,7 @@ void rt_server_close(struct rt_server *server)
 		rt_session_free(server->sessions);
 	for (unsigned i = 0; server->feeds && i < server->config->n_feeds; i++)
 		rt_feed_close(&server->feeds[i]);
+	rt_snapshotter_fini(&server->snapshotter);
 	free(server->feeds);
 	server->feeds = NULL;
 	rt_close_fd(&server->wake_fd);

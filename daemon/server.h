@@ -26,6 +26,7 @@ struct rt_stats {
 struct rt_server {
 	const struct rt_config *config;
 	struct rt_feed *feeds; /* as many as config->n_feeds */
+	struct rt_snapshotter snapshotter;
 	struct rt_loop *loop;  /* NULL in tests of what needs none */
 	struct rt_session *sessions;
 	struct rt_session *dirty;  /* those with something to send or to end */

@@ -11,6 +11,7 @@ enum kind {
 	KIND_TEXT,
 	KIND_COUNT,
 	KIND_BYTES, /* with K, M, G or T behind it */
+	KIND_AUTO,  /* likewise, or "auto": RT_AUTO, until it is settled */
 	KIND_POW2,  /* likewise, a power of two, or 0 if the minimum says so */
 	KIND_MODE,  /* octal */
 	KIND_WORD,  /* one of `words` */
@@ -72,12 +73,21 @@ static const struct setting feed_settings[] = {
 	{ "wake", KIND_WORD, FEED_AT(wake), 0, 0, "bell", wake_words },
 	{ "durability", KIND_WORD, FEED_AT(durability), 0, 0, "auto",
 	  durability_words },
-	{ "segment", KIND_BYTES, FEED_AT(segment_size), RT_LOG_SEGMENT_MIN,
-	  RT_LOG_SEGMENT_MAX, "64M", NULL },
-	{ "retain_bytes", KIND_BYTES, FEED_AT(retain_bytes), 0, 1024 * T, "0", NULL },
+	{ "segment", KIND_AUTO, FEED_AT(segment_size), RT_LOG_SEGMENT_MIN,
+	  RT_LOG_SEGMENT_MAX, "auto", NULL },
+	{ "retain_bytes", KIND_AUTO, FEED_AT(retain_bytes), 0, 1024 * T, "auto", NULL },
 	{ "retain_age", KIND_COUNT, FEED_AT(retain_age), 0, UINT32_MAX, "0", NULL },
+<<<<<<< HEAD
 	{ "max_age", KIND_RESERVED, 0, 0, 0, NULL, NULL },
 	{ "prev_value", KIND_WORD, FEED_AT(prev_value), 0, 0, "no", yes_no_words },
+=======
+	{ "max_age", KIND_COUNT, FEED_AT(max_age), 0, UINT32_MAX, "0", NULL },
+	{ "snapshot_bytes", KIND_BYTES, FEED_AT(snapshot_bytes), 64 * K, 1024 * T,
+	  "64M", NULL },
+	{ "snapshot_age", KIND_COUNT, FEED_AT(snapshot_age), 0, UINT32_MAX, "3600",
+	  NULL },
+	{ "prev_value", KIND_RESERVED, 0, 0, 0, NULL, NULL },
+>>>>>>> c05dbf7 (daemon: snapshots, and a past that is let go by their rule)
 };
 
 static const struct setting *find(const struct setting *settings, size_t n,
@@ -136,6 +146,10 @@ static int set_number(const struct setting *s, const char *value, uint64_t *ret,
 	uint64_t number = 0;
 	char min[32], max[32];
 
+	if (s->kind == KIND_AUTO && !strcmp(value, "auto")) {
+		*ret = RT_AUTO;
+		return 0;
+	}
 	format_bytes(pow2 && !s->min ? 1 : s->min, min, sizeof(min));
 	format_bytes(s->max, max, sizeof(max));
 	if (!parse_bytes(value, &number)) {
@@ -268,6 +282,7 @@ static int set(const struct setting *s, void *at, const char *value,
 		return set_text(s, value, at, fault);
 	case KIND_COUNT:
 	case KIND_BYTES:
+	case KIND_AUTO:
 	case KIND_POW2:
 		return set_number(s, value, at, fault);
 	case KIND_MODE:
@@ -373,6 +388,7 @@ static void print(FILE *file, const struct setting *s, const void *at)
 		(void)fprintf(file, "%s = %llu\n", s->key, (unsigned long long)*number);
 		break;
 	case KIND_BYTES:
+	case KIND_AUTO:
 	case KIND_POW2:
 		format_bytes(*number, text, sizeof(text));
 		(void)fprintf(file, "%s = %s\n", s->key, text);

@@ -74,7 +74,7 @@ struct rt_log_report {
 	bool created;
 	uint64_t base; /* seq of the snapshot that was taken over; 0: there was none */
 	/* A snapshot that was no good, with the reason; it was left as it is. */
-	char bad_snapshot[320]; /* empty: all are good */
+	struct rt_fault bad_snapshot; /* empty: all are good */
 	/* of rt_log_verify(): */
 	uint64_t oldest;  /* first seq of the oldest segment; 0: there is none */
 	uint64_t next;    /* seq of the event to come */

@@ -185,7 +185,7 @@ static int adopt(struct rt_log *log, const struct rt_walk *walk, struct rt_fault
 	report->cut_bytes = walk->tail;
 	report->created = !walk->segments.n && !walk->has_base;
 	report->base = walk->base_seq;
-	memcpy(report->bad_snapshot, walk->bad_snapshot, sizeof(walk->bad_snapshot));
+	report->bad_snapshot = walk->bad_snapshot;
 	if (report->created) {
 		log->next = rt_max(log->config.first_seq, 1);
 		log->synced = log->next - 1;

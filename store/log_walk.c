@@ -313,11 +313,10 @@ static int load_base(struct rt_walk *walk, struct rt_snapshot *snapshot,
 	return 0;
 }
 
-static void note_bad(struct rt_walk *walk, const char *text)
+static void note_bad(struct rt_walk *walk, const struct rt_fault *fault)
 {
-	if (!walk->bad_snapshot[0])
-		(void)snprintf(walk->bad_snapshot, sizeof(walk->bad_snapshot), "%s",
-			       text);
+	if (!walk->bad_snapshot.text[0])
+		walk->bad_snapshot = *fault;
 }
 
 /* The newest one was passed over: why is not known here, but which. */
@@ -334,7 +333,7 @@ static void note_passed(struct rt_walk *walk, uint64_t limit, uint64_t taken)
 	rt_snapshot_name(seqs[0], name);
 	rt_fault_set(&fault, "%s/%s: damaged, or of another history", walk->reader.what,
 		     name);
-	note_bad(walk, fault.text);
+	note_bad(walk, &fault);
 }
 
 /*
@@ -343,14 +342,14 @@ static void note_passed(struct rt_walk *walk, uint64_t limit, uint64_t taken)
  */
 static int check_no_base(const struct rt_walk *walk, struct rt_fault *fault)
 {
-	if (!walk->bad_snapshot[0] || !walk->segments.n ||
+	if (!walk->bad_snapshot.text[0] || !walk->segments.n ||
 	    walk->segments.first_seqs[0] == 1)
 		return 0;
 	rt_fault_set(
 		fault,
 		"%.300s; and the log begins with seq %" PRIu64
 		": restore the file, or remove it to go on with what the log holds",
-		walk->bad_snapshot, walk->segments.first_seqs[0]);
+		walk->bad_snapshot.text, walk->segments.first_seqs[0]);
 	return RT_E_CORRUPT;
 }
 
@@ -375,7 +374,7 @@ static int take_base(struct rt_walk *walk, uint64_t epoch, uint64_t limit,
 		r = load_base(walk, &snapshot, &inner);
 		if (r != RT_E_CORRUPT)
 			return r;
-		note_bad(walk, inner.text);
+		note_bad(walk, &inner);
 		if (!snapshot.header.seq) {
 			r = 0;
 			break;
@@ -383,7 +382,7 @@ static int take_base(struct rt_walk *walk, uint64_t epoch, uint64_t limit,
 		limit = snapshot.header.seq - 1;
 	}
 	if (r == RT_E_CORRUPT || r == RT_E_VERSION) {
-		note_bad(walk, inner.text);
+		note_bad(walk, &inner);
 		r = 0;
 	}
 	if (!r)
@@ -460,7 +459,7 @@ static int walk_segments(struct rt_walk *walk, struct rt_fault *fault)
 static int walk_from_base(struct rt_walk *walk, struct rt_fault *fault)
 {
 	uint64_t limit = UINT64_MAX / 2;
-	char text[96];
+	struct rt_fault text;
 	int r;
 
 	for (;;) {
@@ -470,11 +469,11 @@ static int walk_from_base(struct rt_walk *walk, struct rt_fault *fault)
 		if (r < 0 || !walk->has_base || !walk->segments.n ||
 		    walk->reader.next > walk->base_seq)
 			return r;
-		(void)snprintf(text, sizeof(text),
-			       "a snapshot of seq %" PRIu64
-			       ", though the log ends with %" PRIu64,
-			       walk->base_seq, walk->reader.next - 1);
-		note_bad(walk, text);
+		rt_fault_set(&text,
+			     "a snapshot of seq %" PRIu64
+			     ", though the log ends with %" PRIu64,
+			     walk->base_seq, walk->reader.next - 1);
+		note_bad(walk, &text);
 		limit = walk->reader.next - 1;
 	}
 }

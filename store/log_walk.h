@@ -31,7 +31,7 @@ struct rt_walk {
 	uint64_t base_seq; /* events above it are visited */
 	uint64_t base_ns;  /* time of that event */
 	uint64_t n_since;  /* bytes of batches that are not wholly below */
-	char bad_snapshot[320];
+	struct rt_fault bad_snapshot;
 	char name[RT_NAME_MAX + 8]; /* of the feed; empty: not known yet */
 };
 

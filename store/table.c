@@ -18,23 +18,6 @@ int rt_table_init(struct rt_table *table, uint64_t seed)
 	return table->buckets ? 0 : -ENOMEM;
 }
 
-void rt_table_reserve(struct rt_table *table, size_t n)
-{
-	size_t n_buckets = N_FIRST;
-	struct rt_entry **buckets;
-
-	while (n_buckets / 2 < n)
-		n_buckets *= 2;
-	if (table->n || table->old || n_buckets == table->n_buckets)
-		return;
-	buckets = calloc(n_buckets, sizeof(struct rt_entry *));
-	if (!buckets)
-		return; /* then it grows as they come */
-	free(table->buckets);
-	table->buckets = buckets;
-	table->n_buckets = n_buckets;
-}
-
 static void free_buckets(struct rt_entry **buckets, size_t n)
 {
 	for (size_t i = 0; i < n; i++) {
@@ -188,14 +171,14 @@ int rt_table_reserve(struct rt_table *table, size_t n)
 	if (!buckets)
 		return -ENOMEM;
 	while (table->old)
-		tend(table);
+		tend(table, false);
 	table->old = table->buckets;
 	table->n_old = table->n_buckets;
 	table->moved = 0;
 	table->buckets = buckets;
 	table->n_buckets = n_buckets;
 	while (table->old)
-		tend(table);
+		tend(table, false);
 	return 0;
 }
 

@@ -81,9 +81,6 @@ RT_INLINE bool rt_entry_takes(const struct rt_entry *entry, size_t value_len)
 void rt_table_set(struct rt_table *table, struct rt_entry *entry, const void *value,
 		  size_t value_len);
 
-/* Room for @n entries, for whoever knows how many will come; of an empty table only. */
-void rt_table_reserve(struct rt_table *table, size_t n);
-
 /*
  * Puts @entry in; returns the one with its key that was there, now the caller's, or
  * NULL.  Cannot fail: a table that finds no memory to grow gets slower instead.

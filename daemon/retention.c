@@ -1,0 +1,503 @@
+/* SPDX-License-Identifier: MIT */
+#include "daemon/retention.h"
+
+#include <errno.h>
+#include <fcntl.h>
+
+#include "daemon/feed.h"
+#include "daemon/log.h"
+#include "store/log_read.h"
+
+#define NS_PER_S       UINT64_C(1000000000)
+#define BUDGET         ((size_t)64 << 20)  /* memory for changes since the last one */
+#define WORTH_IT       (UINT64_C(4) << 20) /* of log, at least, if nobody asks */
+#define LEAST_PART     4u /* of retain_bytes: one snapshot for so much of it */
+#define BACKOFF_MAX_NS (60 * NS_PER_S)
+#define LISTED         8u
+
+static bool has_log(const struct rt_feed *feed)
+{
+	return feed->writer && feed->journal.has_log;
+}
+
+uint64_t rt_retention_oldest(const struct rt_feed *feed)
+{
+	uint64_t oldest, head;
+
+	rt_ring_bounds(&feed->writer->segment, &oldest, &head);
+	return feed->journal.has_log ? rt_min(oldest, rt_log_oldest(&feed->journal.log))
+				     : oldest;
+}
+
+/*
+ * ---- Which snapshots there are -----------------------------------------------
+ */
+
+/* Those that open and belong to this history, newest first. */
+static void look(struct rt_feed *feed)
+{
+	struct rt_retention *keep = &feed->retention;
+	const struct rt_log *log = &feed->journal.log;
+	uint64_t limit = log->next - 1;
+	struct rt_fault unused;
+
+	keep->n_kept = 0;
+	keep->newest = keep->oldest = 0;
+	for (;;) {
+		AUTO(rt_snapshot_close) struct rt_snapshot snapshot = RT_SNAPSHOT_NONE;
+
+		if (keep->n_kept == LISTED ||
+		    rt_snapshot_newest(log->dir_fd, log->what, log->epoch, limit,
+				       &unused, &snapshot) != 1)
+			return;
+		keep->oldest = snapshot.header.seq;
+		if (!keep->n_kept++) {
+			keep->newest = snapshot.header.seq;
+			keep->n_entries = snapshot.footer.n_entries;
+			keep->file_size = snapshot.file_size;
+			keep->created_ns = snapshot.header.created_ns;
+		}
+		if (!snapshot.header.seq)
+			return;
+		limit = snapshot.header.seq - 1;
+	}
+}
+
+/* Snapshots of which nothing can go on any more. */
+static void drop_snapshots_below(struct rt_feed *feed, uint64_t seq)
+{
+	const struct rt_log *log = &feed->journal.log;
+	uint64_t seqs[LISTED];
+	char name[32];
+	size_t n = 0;
+
+	if (rt_snapshots_list(log->dir_fd, seqs, RT_N(seqs), &n) < 0)
+		return; /* they are no harm, but to those who would try them */
+	for (size_t i = 0; i < n; i++) {
+		if (seqs[i] >= seq)
+			continue;
+		rt_snapshot_name(seqs[i], name);
+		(void)unlinkat(log->dir_fd, name, 0); /* likewise */
+	}
+}
+
+/*
+ * ---- Letting go --------------------------------------------------------------
+ */
+
+/* Readers learn why before they learn that. */
+static void move_ring(struct rt_feed *feed, uint64_t trimmed, uint64_t aged)
+{
+	struct rt_hot *hot = feed->writer->hot;
+
+	rt_store64(&hot->trimmed, rt_max(rt_own64(&hot->trimmed), trimmed));
+	rt_store64(&hot->aged, rt_max(rt_own64(&hot->aged), aged));
+	(void)rt_writer_forget(feed->writer, rt_max(trimmed, aged));
+}
+
+static void remove_segments(struct rt_feed *feed, uint64_t below)
+{
+	struct rt_log *log = &feed->journal.log;
+	int n = rt_log_drop_below(log, below);
+
+	if (n > 0)
+		rt_log(RT_LOG_INFO,
+		       "feed '%s': %d segments of its log went; the oldest event is "
+		       "%llu now",
+		       feed->config->name, n, (unsigned long long)rt_log_oldest(log));
+}
+
+/*
+ * What a trim or age wants gone, as far as a snapshot covers it.  First the file that
+ * makes it last, then the ring, then segments.  0, or negative with a text.
+ */
+static int let_go(struct rt_feed *feed)
+{
+	struct rt_retention *keep = &feed->retention;
+	struct rt_log *log = &feed->journal.log;
+	struct rt_floor floor = { keep->trim_to, keep->age_to };
+	uint64_t below = rt_floor_seq(&floor);
+	int r;
+
+	if (below <= rt_log_oldest(log)) {
+		keep->trim_to = keep->age_to = 0;
+		return 0;
+	}
+	look(feed); /* somebody may have removed, or damaged, one */
+	if (!keep->n_kept || keep->newest + 1 < below)
+		return 0;
+	drop_snapshots_below(feed, below - 1);
+	r = rt_log_set_floor(log, &floor, &feed->journal.fault);
+	if (r < 0)
+		return r;
+	move_ring(feed, floor.trimmed, floor.aged);
+	remove_segments(feed, below);
+	keep->trim_to = keep->age_to = 0;
+	look(feed);
+	return 0;
+}
+
+/* The first event that is not older than max_age, if an older one is held; else 0. */
+static uint64_t first_young(struct rt_feed *feed, uint64_t cutoff_ns)
+{
+	const struct rt_segment *ring = &feed->writer->segment;
+	uint64_t oldest, head, seq;
+	struct rt_event event;
+
+	rt_ring_bounds(ring, &oldest, &head);
+	if (oldest > head)
+		return 0;
+	if (rt_ring_look(ring, oldest, &event) != RT_LOOK_EVENT)
+		return 0;
+	if (event.time_ns < cutoff_ns)
+		return rt_ring_at_time(ring, cutoff_ns);
+	if (!feed->journal.has_log || rt_log_oldest(&feed->journal.log) >= oldest)
+		return 0;
+	return rt_journal_at_time(&feed->journal, cutoff_ns, &seq) == 1 ? seq : 0;
+}
+
+static void apply_max_age(struct rt_feed *feed)
+{
+	uint64_t max_ns = feed->config->max_age * NS_PER_S;
+	uint64_t now = rt_now_ns(CLOCK_REALTIME), seq;
+
+	if (!max_ns || now <= max_ns)
+		return;
+	seq = first_young(feed, now - max_ns);
+	if (!seq || seq <= rt_retention_oldest(feed))
+		return;
+	if (feed->journal.has_log)
+		feed->retention.age_to = seq;
+	else
+		move_ring(feed, 0, seq);
+}
+
+/* By the limits of bytes and age, and never beyond the oldest snapshot. */
+static void retain(struct rt_feed *feed)
+{
+	const struct rt_feed_config *config = feed->config;
+	struct rt_retention *keep = &feed->retention;
+	struct rt_log *log = &feed->journal.log;
+	int n;
+
+	if (!config->retain_age &&
+	    (!config->retain_bytes || log->n_bytes <= config->retain_bytes))
+		return;
+	look(feed);
+	if (!keep->n_kept)
+		return;
+	n = rt_log_retain(log, config->retain_bytes, config->retain_age * NS_PER_S,
+			  keep->oldest + 1);
+	if (n > 0)
+		rt_log(RT_LOG_INFO,
+		       "feed '%s': %d segments of its log were over the limits; "
+		       "the oldest event is %llu now",
+		       config->name, n, (unsigned long long)rt_log_oldest(log));
+}
+
+int rt_retention_trim(struct rt_feed *feed, uint64_t seq, uint64_t *ret)
+{
+	struct rt_retention *keep = &feed->retention;
+	struct rt_journal *journal = &feed->journal;
+	int r;
+
+	if (!journal->has_log) {
+		rt_fault_set(&journal->fault,
+			     "feed '%s' has no log to trim (durability)",
+			     feed->config->name);
+		return -ENOENT;
+	}
+	*ret = rt_log_oldest(&journal->log);
+	if (seq <= *ret)
+		return 1;
+	r = rt_journal_begin_of(journal, seq, &seq);
+	if (r < 0)
+		return r;
+	if (seq <= *ret)
+		return 1;
+	keep->trim_to = rt_max(keep->trim_to, seq);
+	r = let_go(feed);
+	if (r < 0)
+		return r;
+	if (keep->trim_to)
+		rt_retention_tick(feed);
+	*ret = keep->trim_to ? keep->trim_to : rt_log_oldest(&journal->log);
+	return !keep->trim_to;
+}
+
+/*
+ * ---- Making snapshots --------------------------------------------------------
+ */
+
+/* Is one wanted so that the limits, or somebody, can let go of more? */
+static bool is_in_the_way(const struct rt_feed *feed, uint64_t since, uint64_t age_ns)
+{
+	const struct rt_feed_config *config = feed->config;
+	const struct rt_retention *keep = &feed->retention;
+	const struct rt_log *log = &feed->journal.log;
+	uint64_t below = rt_max(keep->trim_to, keep->age_to);
+
+	if (below && (!keep->n_kept || keep->newest + 1 < below))
+		return true;
+	if (log->oldest == log->segment_first && !config->max_age)
+		return false; /* the newest segment stays anyway */
+	if (config->retain_bytes && log->n_bytes > config->retain_bytes &&
+	    since >= config->retain_bytes / LEAST_PART)
+		return true;
+	if (config->retain_age && age_ns >= config->retain_age * NS_PER_S / LEAST_PART)
+		return true;
+	return config->max_age && age_ns >= config->max_age * NS_PER_S / 2;
+}
+
+static bool is_due(const struct rt_feed *feed)
+{
+	const struct rt_feed_config *config = feed->config;
+	const struct rt_retention *keep = &feed->retention;
+	uint64_t since = feed->journal.log.n_since - keep->newest_since;
+	uint64_t now = rt_now_ns(CLOCK_REALTIME);
+	uint64_t begun = keep->n_kept ? keep->created_ns : keep->opened_ns;
+	uint64_t age_ns = now > begun ? now - begun : 0;
+
+	if (keep->asked > keep->answered)
+		return true;
+	if (keep->n_kept && keep->newest == rt_writer_head(feed->writer))
+		return false;
+	if (since >= rt_min(rt_max(keep->file_size, WORTH_IT), config->snapshot_bytes))
+		return true;
+	if (config->snapshot_age && age_ns >= config->snapshot_age * NS_PER_S)
+		return true;
+	return is_in_the_way(feed, since, age_ns);
+}
+
+struct copy {
+	const struct rt_feed *feed;
+	struct rt_delta *delta;
+	int result;
+};
+
+static void add_state(void *arg, const struct rt_entry *entry)
+{
+	struct copy *copy = arg;
+	struct rt_terms terms = rt_feed_terms(copy->feed, entry);
+	struct rt_state state = {
+		.seq = entry->seq,
+		.time_ns = entry->time_ns,
+		.deadline_ms = terms.deadline_ms,
+		.key = rt_entry_key(entry),
+		.value = rt_entry_value(entry),
+		.value_len = entry->value_len,
+		.key_len = (uint16_t)entry->key_len,
+		.flags = terms.holder ? RT_TERMS_BOUND : 0,
+	};
+
+	if (!copy->result)
+		copy->result = rt_delta_set(copy->delta, &state);
+}
+
+/* All of the table, which has to be what is committed: -EAGAIN when it is not. */
+static int copy_table(const struct rt_feed *feed, struct rt_snap_job *job)
+{
+	struct copy copy = { .feed = feed };
+	uint64_t cursor = 0;
+
+	if (feed->in_txn || rt_feed_seq(feed) != rt_writer_head(feed->writer))
+		return -EAGAIN;
+	job->table = calloc(1, sizeof(*job->table));
+	if (!job->table)
+		return -ENOMEM;
+	copy.delta = job->table;
+	do {
+		cursor = rt_table_walk(&feed->table, cursor, add_state, &copy);
+	} while (cursor && !copy.result);
+	job->time_ns = feed->writer->last_ns;
+	return copy.result;
+}
+
+static int prepare(const struct rt_feed *feed, struct rt_snap_job *job)
+{
+	const struct rt_ring_config ring = rt_config_ring(feed->config);
+	const struct rt_log *log = &feed->journal.log;
+
+	job->log_path = strdup(log->what);
+	job->build = (struct rt_build){
+		.log_path = job->log_path,
+		.out_dir_fd = fcntl(log->dir_fd, F_DUPFD_CLOEXEC, 3),
+		.name = feed->config->name,
+		.epoch = log->epoch,
+		.limit = rt_writer_head(feed->writer),
+		.budget = BUDGET,
+		.file_mode = ring.mode,
+		.uid = ring.uid,
+		.gid = ring.gid,
+		.sync = log->config.mode != RT_LOG_MEMORY,
+		.cancel = &job->cancel,
+	};
+	if (!job->log_path)
+		return -ENOMEM;
+	return job->build.out_dir_fd < 0 ? -errno : 0;
+}
+
+static void failed(struct rt_feed *feed, const char *text)
+{
+	struct rt_retention *keep = &feed->retention;
+
+	(void)snprintf(keep->error, sizeof(keep->error), "%s", text);
+	keep->n_failed++;
+	keep->answered = keep->answers;
+	keep->backoff_ns =
+		rt_min(rt_max(2 * keep->backoff_ns, NS_PER_S), BACKOFF_MAX_NS);
+	keep->retry_ns = rt_now_ns(CLOCK_MONOTONIC) + keep->backoff_ns;
+	if (!keep->failing)
+		rt_log(RT_LOG_ERROR,
+		       "feed '%s': no snapshot: %s; its history is kept, and it is "
+		       "tried again",
+		       feed->config->name, keep->error);
+	keep->failing = true;
+}
+
+static void begin(struct rt_feed *feed)
+{
+	struct rt_retention *keep = &feed->retention;
+	struct rt_snap_job *job = &keep->job;
+	int r;
+
+	if (!rt_writer_head(feed->writer)) { /* nothing to be known of it */
+		keep->answered = keep->asked;
+		return;
+	}
+	r = prepare(feed, job);
+	if (!r && keep->from_table)
+		r = copy_table(feed, job);
+	if (r == -EAGAIN) { /* with the next look */
+		rt_snap_job_clear(job);
+		return;
+	}
+	keep->answers = keep->asked;
+	job->verify = keep->asked > keep->answered;
+	keep->n_since = feed->journal.log.n_since;
+	if (!r)
+		r = rt_snapshotter_submit(keep->snapshotter, job);
+	if (r < 0) {
+		rt_snap_job_clear(job);
+		failed(feed, strerror(-r));
+	}
+}
+
+static void made(struct rt_feed *feed, const struct rt_snap_job *job)
+{
+	struct rt_retention *keep = &feed->retention;
+
+	if (keep->failing)
+		rt_log(RT_LOG_INFO, "feed '%s': its snapshots are made again",
+		       feed->config->name);
+	keep->failing = false;
+	keep->from_table = false;
+	keep->error[0] = 0;
+	keep->retry_ns = keep->backoff_ns = 0;
+	keep->answered = keep->answers;
+	keep->newest_since = keep->n_since;
+	keep->duration_ns = job->duration_ns;
+	keep->peak_bytes = job->built.peak_bytes;
+	keep->n_events = job->built.n_events;
+	keep->n_made++;
+	look(feed);
+	rt_log(RT_LOG_DEBUG, "feed '%s': a snapshot of seq %llu, %llu keys",
+	       feed->config->name, (unsigned long long)keep->newest,
+	       (unsigned long long)keep->n_entries);
+}
+
+/* What the thread has done. */
+static void take(struct rt_feed *feed)
+{
+	struct rt_retention *keep = &feed->retention;
+	struct rt_snap_job *job = &keep->job;
+	int r = job->result;
+
+	if (job->n_removed)
+		rt_log(RT_LOG_WARNING, "feed '%s': removed %u damaged snapshots: %s",
+		       feed->config->name, job->n_removed, job->fault.text);
+	if (r >= 0) {
+		made(feed, job);
+	} else if (!job->table && (r == RT_E_NO_SNAPSHOT || r == RT_E_CORRUPT ||
+				   r == RT_E_COMPACTED || r == RT_E_VERSION)) {
+		rt_log(RT_LOG_WARNING, "%s; the next snapshot is made from memory",
+		       job->fault.text);
+		keep->from_table = true;
+	} else if (r != -ECANCELED) {
+		failed(feed, job->fault.text);
+	}
+	rt_snap_job_clear(job);
+}
+
+/*
+ * ---- When --------------------------------------------------------------------
+ */
+
+void rt_retention_open(struct rt_feed *feed, struct rt_snapshotter *snapshotter)
+{
+	struct rt_retention *keep = &feed->retention;
+
+	*keep = (struct rt_retention){
+		.snapshotter = snapshotter,
+		.opened_ns = rt_now_ns(CLOCK_REALTIME),
+	};
+	if (!has_log(feed))
+		return;
+	keep->segment = feed->journal.log.segment_first;
+	look(feed);
+	/* A crash may have come between the two. */
+	move_ring(feed, feed->journal.log.floor.trimmed, feed->journal.log.floor.aged);
+}
+
+void rt_retention_close(struct rt_feed *feed)
+{
+	struct rt_retention *keep = &feed->retention;
+
+	if (!keep->snapshotter)
+		return;
+	rt_snapshotter_cancel(keep->snapshotter, &keep->job);
+	rt_snap_job_clear(&keep->job);
+	keep->snapshotter = NULL;
+}
+
+void rt_retention_tick(struct rt_feed *feed)
+{
+	struct rt_retention *keep = &feed->retention;
+
+	if (!feed->writer)
+		return;
+	if (atomic_load(&keep->job.stage) == RT_SNAP_DONE)
+		take(feed);
+	apply_max_age(feed);
+	if (!feed->journal.has_log || !keep->snapshotter)
+		return;
+	keep->segment = feed->journal.log.segment_first;
+	if (let_go(feed) < 0 && !keep->failing)
+		failed(feed, feed->journal.fault.text);
+	retain(feed);
+	if (atomic_load(&keep->job.stage) == RT_SNAP_IDLE && is_due(feed) &&
+	    (keep->asked > keep->answered ||
+	     rt_now_ns(CLOCK_MONOTONIC) >= keep->retry_ns))
+		begin(feed);
+}
+
+void rt_retention_look(struct rt_feed *feed)
+{
+	const struct rt_retention *keep = &feed->retention;
+
+	if (RT_LIKELY(!keep->snapshotter ||
+		      (keep->segment == feed->journal.log.segment_first &&
+		       atomic_load_explicit(&keep->job.stage, memory_order_relaxed) !=
+			       RT_SNAP_DONE)))
+		return;
+	rt_retention_tick(feed);
+}
+
+uint64_t rt_retention_ask(struct rt_feed *feed)
+{
+	struct rt_retention *keep = &feed->retention;
+
+	keep->asked++;
+	rt_retention_tick(feed);
+	return keep->asked;
+}

@@ -1,0 +1,249 @@
+/* SPDX-License-Identifier: MIT */
+#include "daemon/snapshotter.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <signal.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "shm/segment.h"
+#include "store/log_read.h"
+
+#define NICENESS 10
+
+/*
+ * ---- One job -----------------------------------------------------------------
+ */
+
+/* Snapshots whose bytes are not what was written; they are as good as none. */
+static void remove_damaged(struct rt_snap_job *job)
+{
+	uint64_t seqs[RT_SNAPSHOTS_KEPT + 1];
+	int dir_fd = job->build.out_dir_fd;
+	size_t n = 0;
+
+	if (rt_snapshots_list(dir_fd, seqs, RT_N(seqs), &n) < 0)
+		return; /* the build meets it again */
+	for (size_t i = 0; i < n && !job->cancel; i++) {
+		struct rt_snapshot unused;
+		char name[32];
+		int r;
+
+		rt_snapshot_name(seqs[i], name);
+		r = rt_snapshot_verify(dir_fd, name, job->log_path, &job->fault,
+				       &unused);
+		if (r == RT_E_CORRUPT && unlinkat(dir_fd, name, 0) == 0)
+			job->n_removed++;
+	}
+}
+
+static int put_all(struct rt_snap_job *job, struct rt_snapshot_writer *writer)
+{
+	struct rt_merge merge;
+	struct rt_state state;
+	int r;
+
+	rt_merge_begin(&merge, NULL, job->table);
+	while ((r = rt_merge_next(&merge, &job->fault, &state)) == 1) {
+		r = job->cancel ? -ECANCELED
+				: rt_snapshot_put(writer, &state, &job->fault);
+		if (r < 0)
+			return r;
+	}
+	return r;
+}
+
+/* What the table has seen is in the log; on disk too, before the snapshot is. */
+static int sync_log(struct rt_snap_job *job)
+{
+	AUTO(rt_segments_fini) struct rt_segments segments = { 0 };
+	int r = job->build.sync ? rt_segments_list(job->build.out_dir_fd, &segments)
+				: 0;
+
+	for (size_t i = 0; !r && i < segments.n; i++) {
+		struct rt_log_header unused;
+		int fd = -1;
+
+		r = rt_segment_open(job->build.out_dir_fd, segments.first_seqs[i],
+				    job->log_path, &job->fault, &unused, &fd);
+		if (!r && fdatasync(fd) < 0) {
+			r = -errno;
+			rt_fault_set(&job->fault, "%s: cannot sync: %s", job->log_path,
+				     strerror(-r));
+		}
+		rt_close_fd(&fd);
+	}
+	return r;
+}
+
+/* From the daemon's own table. */
+static int write_table(struct rt_snap_job *job)
+{
+	const struct rt_snapshot_config config = {
+		.name = job->build.name,
+		.epoch = job->build.epoch,
+		.seq = job->build.limit,
+		.time_ns = job->time_ns,
+		.file_mode = job->build.file_mode,
+		.uid = job->build.uid,
+		.gid = job->build.gid,
+		.sync = job->build.sync,
+	};
+	AUTO(rt_snapshot_discard) struct rt_snapshot_writer writer;
+	char name[32];
+	int r;
+
+	rt_snapshot_name(config.seq, name);
+	rt_delta_sort(job->table);
+	r = rt_snapshot_create(job->build.out_dir_fd, name, &config, &job->fault,
+			       &writer);
+	if (!r)
+		r = put_all(job, &writer);
+	if (!r)
+		r = sync_log(job);
+	if (r < 0)
+		return r;
+	job->built = (struct rt_built){
+		.seq = config.seq,
+		.n_entries = writer.n_entries,
+		.n_events = writer.n_entries,
+		.peak_bytes = job->table->n_bytes,
+	};
+	return rt_snapshot_finish(&writer, &job->fault);
+}
+
+void rt_snap_job_run(struct rt_snap_job *job)
+{
+	uint64_t begun = rt_now_ns(CLOCK_MONOTONIC);
+
+	rt_fault_set(&job->fault, "out of memory");
+	if (job->verify)
+		remove_damaged(job);
+	job->result =
+		job->table ? write_table(job)
+			   : rt_snapshot_build(&job->build, &job->fault, &job->built);
+	if (job->result >= 0)
+		(void)rt_snapshots_prune(job->build.out_dir_fd); /* with the next one */
+	job->duration_ns = rt_now_ns(CLOCK_MONOTONIC) - begun;
+}
+
+void rt_snap_job_clear(struct rt_snap_job *job)
+{
+	if (job->table) {
+		rt_delta_fini(job->table);
+		free(job->table);
+	}
+	if (job->log_path)
+		rt_close_fd(&job->build.out_dir_fd);
+	free(job->log_path);
+	*job = (struct rt_snap_job){ .next = NULL };
+}
+
+/*
+ * ---- The thread --------------------------------------------------------------
+ */
+
+static struct rt_snap_job *next_job(struct rt_snapshotter *s)
+{
+	struct rt_snap_job *job = NULL;
+
+	(void)pthread_mutex_lock(&s->lock); /* cannot fail, as those below */
+	while (!s->first && !s->ending)
+		(void)pthread_cond_wait(&s->changed, &s->lock);
+	if (s->first) {
+		job = s->first;
+		s->first = job->next;
+		atomic_store(&job->stage, RT_SNAP_RUNNING);
+	}
+	(void)pthread_mutex_unlock(&s->lock);
+	return job;
+}
+
+static void *run(void *arg)
+{
+	struct rt_snapshotter *s = arg;
+	struct rt_snap_job *job;
+
+	/* Commits come first; of this thread only, whatever POSIX says. */
+	(void)setpriority(PRIO_PROCESS, (id_t)syscall(SYS_gettid), NICENESS);
+	while ((job = next_job(s))) {
+		if (job->cancel)
+			job->result = -ECANCELED;
+		else
+			rt_snap_job_run(job);
+		(void)pthread_mutex_lock(&s->lock);
+		atomic_store(&job->stage, RT_SNAP_DONE);
+		(void)pthread_cond_broadcast(&s->changed);
+		(void)pthread_mutex_unlock(&s->lock);
+	}
+	return NULL;
+}
+
+void rt_snapshotter_init(struct rt_snapshotter *s)
+{
+	*s = (struct rt_snapshotter){
+		.lock = PTHREAD_MUTEX_INITIALIZER,
+		.changed = PTHREAD_COND_INITIALIZER,
+	};
+}
+
+void rt_snapshotter_fini(struct rt_snapshotter *s)
+{
+	if (!s->started)
+		return;
+	(void)pthread_mutex_lock(&s->lock);
+	s->ending = true;
+	(void)pthread_cond_broadcast(&s->changed);
+	(void)pthread_mutex_unlock(&s->lock);
+	(void)pthread_join(s->thread, NULL); /* it is joinable, and nobody else does */
+	s->started = false;
+}
+
+/* With all signals blocked: they are for others. */
+static int start(struct rt_snapshotter *s)
+{
+	sigset_t all, was;
+	int r;
+
+	if (s->started)
+		return 0;
+	(void)sigfillset(&all);
+	(void)pthread_sigmask(SIG_SETMASK, &all, &was);
+	r = pthread_create(&s->thread, NULL, run, s);
+	(void)pthread_sigmask(SIG_SETMASK, &was, NULL);
+	s->started = !r;
+	return -r;
+}
+
+int rt_snapshotter_submit(struct rt_snapshotter *s, struct rt_snap_job *job)
+{
+	int r = start(s);
+
+	if (r < 0)
+		return r;
+	(void)pthread_mutex_lock(&s->lock);
+	job->next = NULL;
+	atomic_store(&job->stage, RT_SNAP_WAITING);
+	if (s->first)
+		s->last->next = job;
+	else
+		s->first = job;
+	s->last = job;
+	(void)pthread_cond_broadcast(&s->changed);
+	(void)pthread_mutex_unlock(&s->lock);
+	return 0;
+}
+
+void rt_snapshotter_cancel(struct rt_snapshotter *s, struct rt_snap_job *job)
+{
+	uint32_t stage;
+
+	atomic_store(&job->cancel, true);
+	(void)pthread_mutex_lock(&s->lock);
+	while ((stage = atomic_load(&job->stage)) == RT_SNAP_WAITING ||
+	       stage == RT_SNAP_RUNNING)
+		(void)pthread_cond_wait(&s->changed, &s->lock);
+	(void)pthread_mutex_unlock(&s->lock);
+}

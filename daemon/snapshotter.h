@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * snapshotter.h - the thread that makes snapshots, one after the other, for all feeds
+ *
+ *	idle  --submit-->  waiting  --thread-->  running  -->  done  --take-->  idle
+ *
+ * It reads files and writes files, and shares nothing with the event loop but the jobs,
+ * each of which belongs to the thread from submit until it is done.  The loop looks at
+ * a job's stage when it has something else to do anyway; nobody wakes it.
+ */
+#ifndef RINGTAIL_DAEMON_SNAPSHOTTER_H
+#define RINGTAIL_DAEMON_SNAPSHOTTER_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "store/build.h"
+
+enum rt_snap_stage {
+	RT_SNAP_IDLE = 0,
+	RT_SNAP_WAITING = 1,
+	RT_SNAP_RUNNING = 2,
+	RT_SNAP_DONE = 3,
+};
+
+struct rt_snap_job {
+	struct rt_snap_job *next;
+	_Atomic uint32_t stage; /* enum rt_snap_stage */
+	_Atomic bool cancel;
+	struct rt_build build;
+	char *log_path; /* build.log_path; of the job, as the descriptor is */
+	bool verify;    /* those that are there, first; what is damaged is removed */
+	/* The state by itself, as of build.limit, when files do not give it. */
+	struct rt_delta *table;
+	uint64_t time_ns; /* of event build.limit, for `table` */
+	/* what came of it */
+	int result;
+	struct rt_built built;
+	struct rt_fault fault;
+	uint64_t duration_ns;
+	unsigned n_removed; /* damaged ones */
+};
+
+struct rt_snapshotter {
+	pthread_t thread;
+	bool started;
+	pthread_mutex_t lock;
+	pthread_cond_t changed; /* a job came, or is done, or it is to end */
+	struct rt_snap_job *first, *last;
+	bool ending;
+};
+
+void rt_snapshotter_init(struct rt_snapshotter *snapshotter);
+/* Whatever was submitted has to be done, or taken back, before. */
+void rt_snapshotter_fini(struct rt_snapshotter *snapshotter);
+
+/* The thread starts with the first one.  0, or a negative errno. */
+int rt_snapshotter_submit(struct rt_snapshotter *snapshotter, struct rt_snap_job *job);
+
+/* Cancels and waits; the job is done or idle then. */
+void rt_snapshotter_cancel(struct rt_snapshotter *snapshotter, struct rt_snap_job *job);
+
+/* Frees what the job has; it is idle again. */
+void rt_snap_job_clear(struct rt_snap_job *job);
+
+/* What the thread does; in the caller's thread. */
+void rt_snap_job_run(struct rt_snap_job *job);
+
+#endif
