@@ -29,7 +29,7 @@ done
 redis-server --port 0 --unixsocket "$dir/redis" --save '' --appendonly no \
 	--daemonize no --dir "$dir" >"$dir/redis.log" 2>&1 &
 pids+=($!)
-"$ringtaild" --dir "$dir/feeds" --socket "$dir/ringtail" --feed main \
+"$ringtaild" --dir "$dir/feeds" --socket "$dir/ringtail" --feed main,durability=none \
 	>"$dir/ringtaild.log" 2>&1 &
 pids+=($!)
 for name in redis ringtail; do

@@ -36,13 +36,15 @@ void rt_cmd_ringtail_marker(struct rt_session *session,
 	rt_reply_text(&session->reply, marker);
 }
 
-/* Older than an event?  Then it may go. */
+/*
+ * Older than an event?  Then it may go, as soon as a snapshot covers it.  Where history
+ * begins now, and where it will then.
+ */
 void rt_cmd_ringtail_trim(struct rt_session *session, const struct rt_request *request)
 {
 	struct rt_feed *feed = session->feed;
-	uint64_t newest = rt_feed_seq(feed), oldest;
+	uint64_t newest = rt_feed_seq(feed), target;
 	int64_t seq;
-	int n;
 
 	if (!rt_arg_int(rt_arg(request, 1), &seq) || seq < 0) {
 		rt_session_error(session,
@@ -57,14 +59,13 @@ void rt_cmd_ringtail_trim(struct rt_session *session, const struct rt_request *r
 			(long long)seq, feed->config->name, (unsigned long long)newest);
 		return;
 	}
-	n = rt_journal_trim(&feed->journal, (uint64_t)seq, &oldest);
-	if (n < 0) {
+	if (rt_retention_trim(feed, (uint64_t)seq, &target) < 0) {
 		rt_session_error(session, "ERR %s", feed->journal.fault.text);
 		return;
 	}
 	rt_reply_array(&session->reply, 2);
-	rt_reply_int(&session->reply, n);
-	rt_reply_int(&session->reply, (int64_t)oldest);
+	rt_reply_int(&session->reply, (int64_t)rt_retention_oldest(feed));
+	rt_reply_int(&session->reply, (int64_t)target);
 }
 
 static void text_pair(struct rt_reply *reply, const char *name, const char *value)
@@ -77,6 +78,45 @@ static void int_pair(struct rt_reply *reply, const char *name, uint64_t value)
 {
 	rt_reply_text(reply, name);
 	rt_reply_int(reply, (int64_t)value);
+}
+
+/* STATUS only looks. */
+void rt_cmd_ringtail_snapshot(struct rt_session *session,
+			      const struct rt_request *request)
+{
+	struct rt_feed *feed = session->feed;
+	const struct rt_retention *keep = &feed->retention;
+	bool look = request->n == 2;
+
+	if (request->n > 2 || (look && !rt_arg_is(rt_arg(request, 1), "status"))) {
+		rt_session_error(session,
+				 "ERR syntax error: RINGTAIL.SNAPSHOT [STATUS]");
+		return;
+	}
+	if (!feed->journal.has_log || !keep->snapshotter) {
+		rt_session_error(session,
+				 "ERR feed '%s' keeps no log, and so no snapshots "
+				 "(durability)",
+				 feed->config->name);
+		return;
+	}
+	if (look)
+		rt_retention_look(feed);
+	else
+		(void)rt_retention_ask(feed); /* its number is in the reply */
+	rt_reply_map(&session->reply, 11);
+	text_pair(&session->reply, "state",
+		  keep->asked > keep->answered || keep->job.stage ? "running" : "idle");
+	int_pair(&session->reply, "asked", keep->asked);
+	int_pair(&session->reply, "answered", keep->answered);
+	int_pair(&session->reply, "kept", keep->n_kept);
+	int_pair(&session->reply, "seq", keep->newest);
+	int_pair(&session->reply, "keys", keep->n_kept ? keep->n_entries : 0);
+	int_pair(&session->reply, "bytes", keep->n_kept ? keep->file_size : 0);
+	int_pair(&session->reply, "duration_us", keep->duration_ns / 1000);
+	int_pair(&session->reply, "peak_bytes", keep->peak_bytes);
+	int_pair(&session->reply, "failures", keep->n_failed);
+	text_pair(&session->reply, "error", keep->error);
 }
 
 static void describe(struct rt_reply *reply, const struct rt_feed *feed, uint64_t index)

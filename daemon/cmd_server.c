@@ -85,8 +85,32 @@ static void info_replication(struct rt_buf *text, const struct rt_session *sessi
 	rt_text(text, "role:master\r\nconnected_slaves:0\r\n");
 }
 
-static void info_log(struct rt_buf *text, const struct rt_journal *journal)
+static void info_snapshots(struct rt_buf *text, const struct rt_feed *feed)
 {
+	const struct rt_retention *keep = &feed->retention;
+	uint64_t now = rt_now_ns(CLOCK_REALTIME);
+
+	rt_text(text, ",snapshots=%u,snapshots_made=%llu,snapshot_failures=%llu",
+		keep->n_kept, (unsigned long long)keep->n_made,
+		(unsigned long long)keep->n_failed);
+	if (keep->n_kept)
+		rt_text(text,
+			",snapshot_seq=%llu,snapshot_keys=%llu,snapshot_bytes=%llu,"
+			"snapshot_age_s=%llu,snapshot_us=%llu",
+			(unsigned long long)keep->newest,
+			(unsigned long long)keep->n_entries,
+			(unsigned long long)keep->file_size,
+			(unsigned long long)(now - rt_min(now, keep->created_ns)) /
+				1000000000,
+			(unsigned long long)keep->duration_ns / 1000);
+	if (keep->failing)
+		rt_text(text, ",snapshot_error=%s", keep->error);
+}
+
+static void info_log(struct rt_buf *text, const struct rt_feed *feed)
+{
+	const struct rt_journal *journal = &feed->journal;
+
 	static const char *const modes[] = { "none", "memory", "os", "disk" };
 	const struct rt_log *log = &journal->log;
 
@@ -96,11 +120,13 @@ static void info_log(struct rt_buf *text, const struct rt_journal *journal)
 			",log_oldest=%llu,log_bytes=%llu,log_synced=%llu,log_syncs=%"
 			"llu,"
 			"log_sync_us=%llu",
-			(unsigned long long)(log->oldest ? log->oldest : log->next),
+			(unsigned long long)rt_log_oldest(log),
 			(unsigned long long)log->n_bytes,
 			(unsigned long long)log->synced,
 			(unsigned long long)journal->n_syncs,
 			(unsigned long long)journal->sync_ns / 1000);
+	if (journal->has_log)
+		info_snapshots(text, feed);
 	rt_text(text, "\r\n");
 }
 
@@ -135,7 +161,7 @@ static void info_feed(struct rt_buf *text, const struct rt_feed *feed, unsigned 
 	rt_text(text, ",ring_bytes=%llu,wakes=%llu",
 		(unsigned long long)writer->segment.geo.file_size,
 		(unsigned long long)rt_load64(&writer->hot->n_wakes));
-	info_log(text, &feed->journal);
+	info_log(text, feed);
 }
 
 static void info_feeds(struct rt_buf *text, const struct rt_session *session)

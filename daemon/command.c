@@ -55,6 +55,8 @@ static const struct rt_command commands[] = {
 	{ "ringtail.feeds", 1, 0, 0, 0, 0, rt_cmd_ringtail_feeds },
 	{ "ringtail.marker", 1, READ, 0, 0, 0, rt_cmd_ringtail_marker },
 	{ "ringtail.seq", -2, READ, 1, -1, 1, rt_cmd_ringtail_seq },
+	{ "ringtail.snapshot", -1, WRITE | NO_MULTI, 0, 0, 0,
+	  rt_cmd_ringtail_snapshot },
 	{ "ringtail.unbind", -2, WRITE, 1, -1, 1, rt_cmd_ringtail_unbind },
 	{ "ringtail.trim", 2, WRITE | NO_MULTI, 0, 0, 0, rt_cmd_ringtail_trim },
 	{ "scan", -2, READ, 0, 0, 0, rt_cmd_scan },

@@ -144,6 +144,7 @@ RT_CMD(ringtail_delprefix);
 RT_CMD(ringtail_feeds);
 RT_CMD(ringtail_marker);
 RT_CMD(ringtail_seq);
+RT_CMD(ringtail_snapshot);
 RT_CMD(ringtail_unbind);
 RT_CMD(ringtail_trim);
 RT_CMD(scan);

@@ -19,7 +19,6 @@ enum kind {
 	KIND_GROUP,
 	KIND_USERS,
 	KIND_GROUPS,
-	KIND_RESERVED, /* a name kept for a later version */
 };
 
 struct setting {
@@ -77,17 +76,12 @@ static const struct setting feed_settings[] = {
 	  RT_LOG_SEGMENT_MAX, "auto", NULL },
 	{ "retain_bytes", KIND_AUTO, FEED_AT(retain_bytes), 0, 1024 * T, "auto", NULL },
 	{ "retain_age", KIND_COUNT, FEED_AT(retain_age), 0, UINT32_MAX, "0", NULL },
-<<<<<<< HEAD
-	{ "max_age", KIND_RESERVED, 0, 0, 0, NULL, NULL },
 	{ "prev_value", KIND_WORD, FEED_AT(prev_value), 0, 0, "no", yes_no_words },
-=======
 	{ "max_age", KIND_COUNT, FEED_AT(max_age), 0, UINT32_MAX, "0", NULL },
 	{ "snapshot_bytes", KIND_BYTES, FEED_AT(snapshot_bytes), 64 * K, 1024 * T,
 	  "64M", NULL },
 	{ "snapshot_age", KIND_COUNT, FEED_AT(snapshot_age), 0, UINT32_MAX, "3600",
 	  NULL },
-	{ "prev_value", KIND_RESERVED, 0, 0, 0, NULL, NULL },
->>>>>>> c05dbf7 (daemon: snapshots, and a past that is let go by their rule)
 };
 
 static const struct setting *find(const struct setting *settings, size_t n,
@@ -294,10 +288,7 @@ static int set(const struct setting *s, void *at, const char *value,
 	case KIND_USERS:
 	case KIND_GROUPS:
 		return set_ids(s, value, at, fault);
-	case KIND_RESERVED:
-		break;
 	}
-	rt_fault_set(fault, "%s: a name kept for a later version", s->key);
 	return -EINVAL;
 }
 
@@ -406,8 +397,6 @@ static void print(FILE *file, const struct setting *s, const void *at)
 	case KIND_GROUPS:
 		if (ids->text)
 			(void)fprintf(file, "%s = %s\n", s->key, ids->text);
-		break;
-	case KIND_RESERVED:
 		break;
 	}
 }

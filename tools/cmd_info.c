@@ -134,6 +134,15 @@ static void say_log(const struct ringtail_info *info, const struct rt_history *h
 		row("log oldest", "seq %" PRIu64 ", %s ago (%s)", history->oldest,
 		    rt_span_words(age_of(history->oldest_time_ns, now)).text,
 		    rt_time_words(history->oldest_time_ns).text);
+	if (history->n_snapshots)
+		row("snapshot",
+		    "of seq %" PRIu64 ", made %s ago: %" PRIu64 " key%s, %s; %zu kept",
+		    history->snapshot_seq,
+		    rt_span_words(age_of(history->snapshot_ns, now)).text,
+		    history->snapshot_keys, history->snapshot_keys == 1 ? "" : "s",
+		    rt_size_words(history->snapshot_bytes).text, history->n_snapshots);
+	else if (!history->error)
+		row("snapshot", "none yet");
 	if (info->synced_at_ns)
 		row("log synced",
 		    "up to seq %" PRIu64 ", %s ago, in %s; %" PRIu64 " time%s so far",
@@ -209,6 +218,11 @@ static void say_log_json(const struct ringtail_info *info,
 	member("log_segments", history->n_segments);
 	member("log_oldest", history->oldest);
 	member("log_oldest_time_ns", history->oldest_time_ns);
+	member("snapshots", history->n_snapshots);
+	member("snapshot_seq", history->snapshot_seq);
+	member("snapshot_time_ns", history->snapshot_ns);
+	member("snapshot_keys", history->snapshot_keys);
+	member("snapshot_bytes", history->snapshot_bytes);
 }
 
 static void say_json(const struct ringtail_info *info, const char *marker,

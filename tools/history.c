@@ -5,6 +5,9 @@
 #include <sys/stat.h>
 
 #include "store/log_read.h"
+#include "store/snapshot.h"
+
+#define LISTED 8 /* snapshots that are looked at */
 
 /* Beside the ring, or where a link there leads. */
 static bool find(struct rt_tool *tool, const char *feed, char ret[PATH_MAX])
@@ -41,11 +44,36 @@ static void add_sizes(int dir_fd, const struct rt_segments *segments,
 	ret->n_segments = segments->n;
 }
 
+/* Those that open, whatever they are of; the newest of them in @ret. */
+static void look_at_snapshots(int dir_fd, struct rt_history *ret)
+{
+	uint64_t seqs[LISTED];
+	size_t n = 0;
+
+	if (rt_snapshots_list(dir_fd, seqs, RT_N(seqs), &n) < 0)
+		return;
+	for (size_t i = 0; i < n; i++) {
+		AUTO(rt_snapshot_close) struct rt_snapshot snapshot = RT_SNAPSHOT_NONE;
+		char name[32];
+
+		rt_snapshot_name(seqs[i], name);
+		if (rt_snapshot_open(dir_fd, name, name, NULL, &snapshot) < 0 ||
+		    ret->n_snapshots++)
+			continue;
+		ret->snapshot_seq = snapshot.header.seq;
+		ret->snapshot_ns = snapshot.header.created_ns;
+		ret->snapshot_keys = snapshot.footer.n_entries;
+		ret->snapshot_bytes = snapshot.file_size;
+	}
+}
+
 void rt_history_look(struct rt_tool *tool, const char *feed, struct rt_history *ret)
 {
 	AUTO(rt_log_reader_close) struct rt_log_reader reader = { .fd = -1 };
 	AUTO(rt_segments_fini) struct rt_segments segments = { 0 };
-	struct rt_log_batch batch;
+	struct rt_batch_cursor cursor;
+	struct rt_item item;
+	uint64_t oldest = 0;
 	const uint8_t *data;
 
 	*ret = (struct rt_history){ 0 };
@@ -59,12 +87,20 @@ void rt_history_look(struct rt_tool *tool, const char *feed, struct rt_history *
 	if (ret->error)
 		return;
 	add_sizes(reader.dir_fd, &segments, ret);
+	look_at_snapshots(reader.dir_fd, ret);
 	if (!segments.n)
 		return;
-	ret->error = rt_log_reader_enter(&reader, segments.first_seqs[0], NULL);
+	ret->error = rt_log_reader_oldest(&reader, &oldest);
+	if (!ret->error)
+		ret->error = rt_log_reader_seek(&reader, oldest, NULL);
 	if (ret->error || rt_log_reader_step(&reader, &data) != 1)
 		return;
-	memcpy(&batch, data, sizeof(batch));
-	ret->oldest = batch.first_seq;
-	ret->oldest_time_ns = batch.time_ns;
+	rt_batch_open(data, &cursor);
+	while (rt_batch_next(&cursor, &item) == 1) {
+		if (item.seq == oldest) {
+			ret->oldest = oldest;
+			ret->oldest_time_ns = item.time_ns;
+			return;
+		}
+	}
 }

@@ -15,7 +15,12 @@ struct rt_history {
 	size_t n_segments;
 	uint64_t oldest;         /* seq; 0: no event is in it */
 	uint64_t oldest_time_ns; /* CLOCK_REALTIME; 0 likewise */
-	int error;               /* why nothing is known of it; 0 */
+	size_t n_snapshots;      /* those that can be read; the newest of them: */
+	uint64_t snapshot_seq;
+	uint64_t snapshot_ns; /* when it was made, CLOCK_REALTIME */
+	uint64_t snapshot_keys;
+	uint64_t snapshot_bytes;
+	int error; /* why nothing is known of it; 0 */
 };
 
 /* The log beside the ring of @feed, a name or the path of a ring. */

@@ -28,7 +28,7 @@ _ringtail_options()
 _ringtail()
 {
 	local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD - 1]}
-	local commands="ls info watch get put del publish load trim verify repair dump backup"
+	local commands="ls info watch get put del publish load snapshot trim verify repair dump backup"
 	local common command="" n_words=0 i
 	COMPREPLY=()
 	_ringtail_common

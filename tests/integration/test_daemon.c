@@ -213,7 +213,8 @@ static void a_damaged_feed_stops_no_other(void **state)
 	char *text;
 
 	(void)state;
-	t_daemon_start(&d, "--feed", "good", "--feed", "bad", NULL);
+	t_daemon_start(&d, "--feed", "good,durability=none", "--feed",
+		       "bad,durability=none", NULL);
 	redis = t_daemon_connect(&d);
 	t_reply(redis, "OK", "SET k v");
 	redisFree(redis);

@@ -27,7 +27,7 @@ n_events()
 }
 
 echo "# a log is begun with what the ring holds"
-daemon_start --feed "$feed"
+daemon_start --feed "$feed,durability=none"
 fill 1 3
 daemon_stop
 daemon_start --data "$data" --feed "$feed"
@@ -37,7 +37,7 @@ fill 4 1500
 daemon_stop
 
 echo "# a ring that went on without its log gives it what it lacks"
-daemon_start --feed "$feed"
+daemon_start --feed "$feed,durability=none"
 at SET x 1 >/dev/null
 daemon_stop
 daemon_start --data "$data" --feed "$feed"
@@ -46,7 +46,7 @@ same 1501 "$(at DBSIZE)" "keys of both"
 daemon_stop
 
 echo "# a hole between the two is for a human to judge"
-daemon_start --feed "$feed"
+daemon_start --feed "$feed,durability=none"
 fill 1 1500
 daemon_stop
 daemon_start --data "$data" --feed "$feed" --feed other

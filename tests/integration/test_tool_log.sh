@@ -95,15 +95,18 @@ mentions "No such file"
 echo "# trimming"
 second=$(segments | sed -n 2p | sed -E 's/.*\/0*([0-9]+)\.log/\1/')
 third=$(segments | sed -n 3p | sed -E 's/.*\/0*([0-9]+)\.log/\1/')
-same "0 segments dropped; the log begins with seq 1" \
+same 3 "$(segments | head -n 3 | wc -l)" "segments"
+same "the oldest event is seq $((second - 1))" \
 	"$(tool trim main $((second - 1)))" "trim within the first segment"
-same "1 segment dropped; the log begins with seq $second" \
+same 1 "$(verified oldest)" "the segment stays"
+same "the oldest event is seq $second" \
 	"$(tool trim main "$second")" "trim at the second segment"
-same "1 segment dropped; the log begins with seq $third" \
-	"$(tool trim main "$third")" "trim at the third"
-same "0 segments dropped; the log begins with seq $third" \
-	"$(tool trim main "$third")" "trim once more"
-same "0 segments dropped; the log begins with seq $third" "$(tool trim main 0)" "never back"
+same "$second" "$(verified oldest)" "the first is gone"
+same "the oldest event is seq $third" "$(tool trim main "$third")" "trim at the third"
+same "the oldest event is seq $third" "$(tool trim main "$third")" "trim once more"
+same "the oldest event is seq $third" "$(tool trim main 0)" "never back"
+same "$third" "$(number oldest "$(tool info main --json)")" "info: oldest"
+same "$third" "$(number log_oldest "$(tool info main --json)")" "info: log_oldest"
 ends 1 tool trim main 3001
 mentions "seq 3001 is not there yet"
 mentions 3000
@@ -122,8 +125,8 @@ oldest=$(verified oldest)
 daemon_kill
 daemon_restart
 same "$oldest" "$(verified oldest)" "oldest after a restart"
-ends 1 tool get main key1
-mentions "no key 'key1'"
+same 3000 "$(number oldest "$(tool info main --json)")" "info: oldest after a restart"
+same "value 1" "$(tool get main key1)" "a key whose last change was trimmed"
 same "value 6000" "$(tool get main key6000)" "a key whose last change is held"
 tool put main another one
 same 6001 "$(verified newest)" "newest after a restart"

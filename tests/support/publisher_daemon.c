@@ -40,7 +40,7 @@ static void start_with(struct t_feed *feed, const char *durability)
 	const struct t_ring *ring = &feed->ring;
 	int n = snprintf(feed->spec, sizeof(feed->spec),
 			 "%s,slots=%u,payload=%u,max_key=%u,max_value=%u,wake=%s,"
-			 "segment=%u,durability=%s",
+			 "segment=%u,durability=%s,retain_bytes=0",
 			 T_FEED, ring->n_slots, ring->payload_size, ring->max_key,
 			 ring->max_value,
 			 ring->wake_mode == RINGTAIL_WAKE_ALWAYS ? "always" : "bell",

@@ -8,8 +8,8 @@
 #define SESSION_FEEDS \
 	strdup("--feed"), \
 		strdup("small,size=16K,max_key=100,max_value=1500," \
-		       "max_state=8K,mode=0640,publish_users=77"), \
-		strdup("--feed"), strdup("other,size=8K,mode=0644")
+		       "max_state=8K,mode=0640,publish_users=77,durability=none"), \
+		strdup("--feed"), strdup("other,size=8K,mode=0644,durability=none")
 
 #include "tests/unit/sessionrig.h"
 
