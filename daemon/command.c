@@ -6,6 +6,7 @@
 #include <strings.h>
 
 #include "daemon/log.h"
+#include "daemon/release.h"
 
 #define READ     RT_CMD_READ
 #define WRITE    RT_CMD_WRITE
@@ -315,8 +316,10 @@ RT_INLINE bool is_allowed(struct rt_session *session, const struct rt_command *c
 		return false;
 	}
 	if (RT_LIKELY(command->flags & RT_CMD_WRITE ? session->may_publish
-						    : session->may_read))
+						    : session->may_read)) {
+		rt_release_note(session);
 		return true;
+	}
 	not_permitted(session, command->flags & RT_CMD_WRITE);
 	return false;
 }

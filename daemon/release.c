@@ -1,15 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "daemon/release.h"
 
-void rt_release_note(struct rt_session *session)
-{
-	struct rt_gate *gate = &session->reply_gate;
-
-	gate->many |= gate->feed && gate->feed != session->feed;
-	gate->feed = session->feed;
-	gate->round = session->server->round;
-}
-
 /*
  * ---- Gates ----
  */

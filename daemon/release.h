@@ -16,8 +16,15 @@
 
 #include "daemon/session.h"
 
-/* Input of this round concerns the feed that is selected: before it, and after. */
-void rt_release_note(struct rt_session *session);
+/* A command of this round changes or sees the feed that is selected. */
+RT_INLINE void rt_release_note(struct rt_session *session)
+{
+	struct rt_gate *gate = &session->reply_gate;
+
+	gate->many |= gate->feed && gate->feed != session->feed;
+	gate->feed = session->feed;
+	gate->round = session->server->round;
+}
 
 /* Sends what may leave; parks what may not; ends what is to end. */
 void rt_release(struct rt_session *session);

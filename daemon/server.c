@@ -162,7 +162,6 @@ static void on_received(void *ctx, struct rt_conn *conn, uint8_t *bytes, size_t 
 		server->newest_id = session->id;
 		server->alone_since = server->round;
 	}
-	rt_release_note(session);
 	rt_session_input(session, bytes, len);
 	if (session->reply.buf.len || session->closing)
 		mark_dirty(session);

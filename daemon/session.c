@@ -89,7 +89,6 @@ void rt_session_let_go(struct rt_session *session)
 void rt_session_select(struct rt_session *session, struct rt_feed *feed)
 {
 	session->feed = feed;
-	rt_release_note(session);
 	session->may_publish = rt_may_publish(&session->peer, feed->config);
 	session->may_read =
 		session->may_publish ||

@@ -129,6 +129,126 @@ fails()
 	daemon_stop
 }
 
+# --- A sync that takes its time -----------------------------------------------
+
+# hold FEED: its syncs do not end until let_go
+hold()
+{
+	rm -f "$faults/held"
+	echo "$data/$1/" >"$faults/hold"
+}
+
+is_held()
+{
+	[ -e "$faults/held" ]
+}
+
+let_go()
+{
+	rm "$faults/hold"
+}
+
+# later NAME COMMAND...: at feed slow, in the background; what it says is in $work/NAME
+later()
+{
+	local name=$1
+
+	shift
+	{ at slow "$@" >"$work/$name.part"; mv "$work/$name.part" "$work/$name"; } &
+}
+
+# said NAME WANT
+said()
+{
+	within_patience test -e "$work/$1" || fail "$1 was never answered"
+	same "$2" "$(cat "$work/$1")" "what $1 was told"
+	rm "$work/$1"
+}
+
+start_slow()
+{
+	rm -rf "$RINGTAIL_DIR" "$data"
+	: >"$daemon_log"
+	T_FAILING_DISK=$faults LD_PRELOAD=$RINGTAIL_TEST_FAILING_DISK \
+		daemon_start --data "$data" --feed slow,durability=disk \
+		--feed other,durability=disk --feed free,durability=none
+	same OK "$(at slow SET k 1)" "before"
+}
+
+slow_sync()
+{
+	local i
+
+	begins "a slow sync: nobody sees or is told what is not on the disk; others go on"
+	start_slow
+	hold slow
+	later first SET k 2
+	within_patience is_held || fail "the sync was never begun"
+	later second SET k 3
+	later reader GET k
+	later several "$(printf 'MULTI\nSET a 1\nSET b 2\nEXEC\nGET a')"
+	for i in 1 2 3 4 5; do
+		same OK "$(at free SET k "$i")" "a feed without a log"
+		same OK "$(at other SET k "$i")" "another feed on the disk"
+	done
+	sleep 0.2 # a wrong answer would have come
+	same 1 "$(head_of slow)" "what is not synced is not shown"
+	for i in first second reader several; do
+		[ ! -e "$work/$i" ] || fail "$i was told: $(cat "$work/$i")"
+	done
+	let_go
+	said first OK
+	said second OK
+	said several "$(printf 'OK\nQUEUED\nQUEUED\nOK\nOK\n1')"
+	within_patience test -e "$work/reader" || fail "the reader was never answered"
+	rm "$work/reader"
+	same 5 "$(head_of slow)" "head afterwards"
+	same 3 "$(at slow GET k)" "the newest"
+
+	begins "the end of the daemon waits for a sync"
+	hold slow
+	later last SET k 4
+	within_patience is_held || fail "the sync was never begun"
+	kill -TERM "$daemon_pid"
+	sleep 0.1
+	kill -0 "$daemon_pid" || fail "it ended with a write in flight"
+	let_go
+	wait "$daemon_pid" || fail "exit code $?"
+	daemon_restart
+	same 4 "$(at slow GET k)" "after the restart"
+	daemon_stop
+	rm -f "$work/last"
+}
+
+slow_failure()
+{
+	local name answer
+
+	begins "a slow sync that fails: all who wait are told"
+	start_slow
+	hold slow
+	later first SET k 2
+	within_patience is_held || fail "the sync was never begun"
+	later second SET k 3
+	later reader GET k
+	sleep 0.1 # both are with the daemon now, mostly
+	echo "$data/slow/" >"$faults/fdatasync"
+	let_go
+	for name in first second reader; do
+		within_patience test -e "$work/$name" || fail "$name was never answered"
+		answer=$(cat "$work/$name")
+		holds "$answer" "feed 'slow'" "cannot sync" "Input/output error"
+		rm "$work/$name"
+	done
+	rm "$faults/fdatasync"
+	same 1 "$(head_of slow)" "what is not synced is not shown"
+	same OK "$(at other SET k v)" "another feed"
+	daemon_kill
+	daemon_restart
+	same "k 1" "$(seen slow)" "history after the restart"
+	daemon_stop
+}
+
 # --- A log that is damaged ----------------------------------------------------
 
 damaged()
@@ -164,5 +284,7 @@ if [ -n "${RINGTAIL_TEST_FAILING_DISK:-}" ]; then
 	fails pwrite os write
 	fails pwrite disk write
 	fails fdatasync disk sync
+	slow_sync
+	slow_failure
 fi
 damaged

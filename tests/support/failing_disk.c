@@ -3,10 +3,12 @@
  * failing_disk.c - to be preloaded: a disk that fails when told to
  *
  * As long as the file $T_FAILING_DISK/pwrite (or fdatasync) exists, that call fails
- * with EIO for files whose path contains what is in it.
+ * with EIO for files whose path contains what is in it.  As long as hold is there,
+ * fdatasync() of such files does not go on; it makes the file held to say so.
  */
 #include <dlfcn.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -25,7 +27,7 @@ static size_t read_line(const char *path, char *text, size_t cap)
 	return n;
 }
 
-static bool is_to_fail(const char *call, int fd)
+static bool is_meant(const char *call, int fd)
 {
 	const char *dir = getenv("T_FAILING_DISK");
 	char path[4096], part[256], name[64];
@@ -48,11 +50,23 @@ ssize_t pwrite64(int fd, const void *data, size_t len, off_t at)
 	ssize_t (*real)(int fd, const void *data, size_t len, off_t at);
 
 	*(void **)&real = dlsym(RTLD_NEXT, "pwrite64");
-	if (is_to_fail("pwrite", fd)) {
+	if (is_meant("pwrite", fd)) {
 		errno = EIO;
 		return -1;
 	}
 	return real(fd, data, len, at);
+}
+
+static void hold(int fd)
+{
+	const char *dir = getenv("T_FAILING_DISK");
+	char path[4096];
+
+	while (is_meant("hold", fd)) {
+		(void)snprintf(path, sizeof(path), "%s/held", dir);
+		(void)close(open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600));
+		(void)usleep(1000);
+	}
 }
 
 int fdatasync(int fd)
@@ -60,7 +74,8 @@ int fdatasync(int fd)
 	int (*real)(int fd);
 
 	*(void **)&real = dlsym(RTLD_NEXT, "fdatasync");
-	if (is_to_fail("fdatasync", fd)) {
+	hold(fd);
+	if (is_meant("fdatasync", fd)) {
 		errno = EIO;
 		return -1;
 	}
