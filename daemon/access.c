@@ -32,9 +32,14 @@ static bool in_group(const struct rt_peer *peer, gid_t gid)
 	return false;
 }
 
+bool rt_may_manage(const struct rt_peer *peer)
+{
+	return !peer->uid || peer->uid == geteuid();
+}
+
 bool rt_may_publish(const struct rt_peer *peer, const struct rt_feed_config *feed)
 {
-	if (!peer->uid || peer->uid == geteuid())
+	if (rt_may_manage(peer))
 		return true;
 	for (unsigned i = 0; i < feed->publish_users.n; i++)
 		if (feed->publish_users.ids[i] == peer->uid)

@@ -27,6 +27,9 @@ struct rt_peer {
 /* 0 or a negative errno. */
 int rt_peer_of(int fd, struct rt_peer *ret);
 
+/* Root, or the daemon's own user: may do what concerns a feed as such. */
+bool rt_may_manage(const struct rt_peer *peer);
+
 bool rt_may_publish(const struct rt_peer *peer, const struct rt_feed_config *feed);
 /* @uid, @gid, @mode: of the ring file. */
 bool rt_may_read(const struct rt_peer *peer, uid_t uid, gid_t gid, mode_t mode);

@@ -45,7 +45,7 @@ static void info_clients(struct rt_buf *text, const struct rt_session *session)
 	rt_text(text,
 		"connected_clients:%u\r\nmaxclients:%llu\r\nblocked_clients:0\r\n",
 		session->server->n_sessions,
-		(unsigned long long)session->server->config->max_clients);
+		(unsigned long long)rt_config_clients(session->server->config));
 }
 
 static void info_memory(struct rt_buf *text, const struct rt_session *session)
@@ -320,7 +320,7 @@ static size_t parameters(const struct rt_server *server, struct parameter *p)
 	ADD("appendonly", "no");
 	ADD("databases", "%u", config->n_feeds);
 	ADD("dir", "%s", config->dir);
-	ADD("maxclients", "%llu", (unsigned long long)config->max_clients);
+	ADD("maxclients", "%llu", (unsigned long long)rt_config_clients(config));
 	ADD("maxmemory", "0");
 	ADD("port", "0");
 	ADD("proto-max-bulk-len", "%llu", (unsigned long long)config->max_query);

@@ -51,6 +51,8 @@ static const struct rt_command commands[] = {
 	{ "quit", -1, AT_ONCE, 0, 0, 0, rt_cmd_quit },
 	{ "reset", 1, AT_ONCE, 0, 0, 0, rt_cmd_reset },
 	{ "ringtail.bind", -2, WRITE, 1, -1, 1, rt_cmd_ringtail_bind },
+	{ "ringtail.chmod", 3, NO_MULTI, 0, 0, 0, rt_cmd_ringtail_chmod },
+	{ "ringtail.chown", 3, NO_MULTI, 0, 0, 0, rt_cmd_ringtail_chown },
 	{ "ringtail.del", 4, WRITE, 1, 1, 1, rt_cmd_ringtail_del },
 	{ "ringtail.delprefix", 2, WRITE, 0, 0, 0, rt_cmd_ringtail_delprefix },
 	{ "ringtail.feeds", 1, 0, 0, 0, 0, rt_cmd_ringtail_feeds },

@@ -3,8 +3,9 @@
  * command.h - the commands: which there are, and how one is run, queued or refused
  *
  * cmd_change.c has those that change keys, cmd_keys.c those that ask for them,
- * cmd_expiry.c those on when keys end, cmd_feed.c those on feeds, cmd_client.c those on
- * the connection, cmd_server.c those that tell about the daemon.
+ * cmd_expiry.c those on when keys end, cmd_feed.c those on feeds, cmd_access.c those on
+ * who may read one, cmd_client.c those on the connection, cmd_server.c those that tell
+ * about the daemon.
  */
 #ifndef RINGTAIL_DAEMON_COMMAND_H
 #define RINGTAIL_DAEMON_COMMAND_H
@@ -139,6 +140,8 @@ RT_CMD(publish);
 RT_CMD(quit);
 RT_CMD(reset);
 RT_CMD(ringtail_bind);
+RT_CMD(ringtail_chmod);
+RT_CMD(ringtail_chown);
 RT_CMD(ringtail_del);
 RT_CMD(ringtail_delprefix);
 RT_CMD(ringtail_feeds);

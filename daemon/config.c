@@ -243,6 +243,8 @@ int rt_config_load(struct rt_config *config, int argc, char **argv,
 	r = rt_config_init(config);
 	if (r < 0)
 		return r;
+	config->argc = argc;
+	config->argv = argv;
 	if (file) {
 		r = rt_config_file(config, file, fault);
 		if (r < 0)

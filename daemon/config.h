@@ -72,6 +72,9 @@ struct rt_config {
 	uint64_t log_level;       /* enum rt_log_level */
 	struct rt_feed_config *feeds;
 	unsigned n_feeds;
+	int argc; /* how it was given, to read it again */
+	char **argv;
+	uint64_t clients_limit; /* what the limit of open files leaves; 0: not asked */
 };
 
 /* Outcomes of rt_config_load(); never forwarded. */
@@ -92,6 +95,26 @@ void rt_config_fini(struct rt_config *config);
 
 /* Everything in force, in the form of a configuration file. */
 void rt_config_print(const struct rt_config *config, FILE *file);
+
+/* As many clients as are wanted and can be. */
+RT_INLINE uint64_t rt_config_clients(const struct rt_config *config)
+{
+	return config->clients_limit
+		       ? rt_min(config->max_clients, config->clients_limit)
+		       : config->max_clients;
+}
+
+/* Tells of each setting in which the daemon, or a feed that is in both, differs. */
+void rt_config_compare(const struct rt_config *was, const struct rt_config *now,
+		       void (*tell)(void *arg, const struct rt_feed_config *feed,
+				    const char *key),
+		       void *arg);
+
+/* Of a user, or a group: by name or number.  False: there is none. */
+bool rt_config_id(bool group, const char *name, uint32_t *ret);
+
+/* An octal mode of at most @max. */
+bool rt_config_mode(const char *text, uint64_t max, uint64_t *ret);
 
 /* What the ring of a feed shall be. */
 struct rt_ring_config rt_config_ring(const struct rt_feed_config *feed);

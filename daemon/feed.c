@@ -664,6 +664,33 @@ void rt_feed_sync_end(struct rt_feed *feed, int result)
 		fail(feed);
 }
 
+int rt_feed_set_access(struct rt_feed *feed, struct rt_access access,
+		       struct rt_fault *fault)
+{
+	int r;
+
+	if (!feed->writer) {
+		rt_fault_set(fault, "feed '%s' is not served: %.400s",
+			     feed->config->name, feed->reason);
+		return -ENOENT;
+	}
+	/* A new file would be that of the daemon's user, if it is not given away. */
+	if (access.uid == (uid_t)-1)
+		access.uid = feed->uid;
+	if (access.gid == (gid_t)-1)
+		access.gid = feed->gid;
+	r = rt_journal_set_access(&feed->journal, access.mode, access.uid, access.gid);
+	see_owner(feed);
+	if (r < 0) {
+		*fault = feed->journal.fault;
+		return r;
+	}
+	rt_log(RT_LOG_INFO,
+	       "feed '%s': moved to a ring of mode %04o, user %u, group %u",
+	       feed->config->name, feed->mode, feed->uid, feed->gid);
+	return 0;
+}
+
 void rt_feed_tick(struct rt_feed *feed)
 {
 	struct rt_writer *writer = feed->journal.writer;

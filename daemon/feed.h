@@ -153,6 +153,20 @@ bool rt_feed_is_lost(const struct rt_feed *feed, uint64_t round);
 int rt_feed_sync_begin(struct rt_feed *feed);
 void rt_feed_sync_end(struct rt_feed *feed, int result);
 
+/* Who may read it; (uid_t)-1 and (gid_t)-1: as it is. */
+struct rt_access {
+	mode_t mode;
+	uid_t uid;
+	gid_t gid;
+};
+
+/*
+ * The feed moves to a ring file of that access, and its log follows.  Not within a
+ * transaction.  Negative with a text in @fault.
+ */
+int rt_feed_set_access(struct rt_feed *feed, struct rt_access access,
+		       struct rt_fault *fault);
+
 /* Once a second: heartbeat, a new bell if somebody broke it, what is kept. */
 void rt_feed_tick(struct rt_feed *feed);
 

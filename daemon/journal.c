@@ -402,3 +402,17 @@ int rt_journal_sync_end(struct rt_journal *j, int result)
 	count_sync(j, j->sync_begun_ns);
 	return 0;
 }
+
+int rt_journal_set_access(struct rt_journal *j, mode_t mode, uid_t uid, gid_t gid)
+{
+	struct rt_ring_config ring = j->writer->config;
+	int r;
+
+	ring.mode = mode;
+	ring.uid = uid;
+	ring.gid = gid;
+	r = rt_writer_move(j->writer, &ring, &j->fault);
+	if (r < 0 || !j->has_log)
+		return r;
+	return rt_log_set_access(&j->log, mode, uid, gid, &j->fault);
+}

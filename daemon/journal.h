@@ -134,4 +134,11 @@ int rt_journal_begin_of(struct rt_journal *journal, uint64_t seq, uint64_t *ret)
  */
 int rt_journal_at_time(struct rt_journal *journal, uint64_t time_ns, uint64_t *ret);
 
+/*
+ * Who may read ring and log, from now on: the feed moves to a new ring file.  0;
+ * negative, with the text in `fault`: nothing was changed if that of the ring was not.
+ */
+int rt_journal_set_access(struct rt_journal *journal, mode_t mode, uid_t uid,
+			  gid_t gid);
+
 #endif

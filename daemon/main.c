@@ -87,9 +87,9 @@ static void raise_fd_limit(struct rt_config *config)
 		(void)getrlimit(RLIMIT_NOFILE, &limit); /* go by what there is */
 	if (limit.rlim_cur >= need)
 		return;
-	config->max_clients = limit.rlim_cur > beside ? limit.rlim_cur - beside : 1;
+	config->clients_limit = limit.rlim_cur > beside ? limit.rlim_cur - beside : 1;
 	rt_log(RT_LOG_WARNING, "max_clients is %llu: the limit of open files is %llu",
-	       (unsigned long long)config->max_clients,
+	       (unsigned long long)config->clients_limit,
 	       (unsigned long long)limit.rlim_cur);
 }
 
@@ -116,7 +116,7 @@ static int serve(struct rt_loop *loop, struct rt_listeners *listeners)
 	return r;
 }
 
-static int run(const struct rt_config *config, int signal_fd)
+static int run(struct rt_config *config, int signal_fd)
 {
 	struct rt_listeners listeners = { .n = 0 };
 	struct rt_loop *loop = NULL;

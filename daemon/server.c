@@ -19,7 +19,7 @@
  * ---- Feeds -------------------------------------------------------------------
  */
 
-int rt_server_open(struct rt_server *server, const struct rt_config *config)
+int rt_server_open(struct rt_server *server, struct rt_config *config)
 {
 	*server = (struct rt_server){ .config = config, .wake_fd = -1 };
 	server->now_ns = server->started_ns = rt_now_ns(CLOCK_REALTIME);
@@ -138,7 +138,7 @@ static void on_accepted(void *ctx, int fd)
 		(void)close(fd); /* a socket of no further use */
 		return;
 	}
-	if (server->n_sessions >= server->config->max_clients) {
+	if (server->n_sessions >= rt_config_clients(server->config)) {
 		refuse(server, fd);
 		return;
 	}
@@ -240,8 +240,7 @@ static void on_signalled(void *ctx, int signo)
 	struct rt_server *server = ctx;
 
 	if (signo == SIGHUP) {
-		rt_log(RT_LOG_WARNING,
-		       "SIGHUP: settings are read at start only; restart");
+		rt_server_reload(server);
 		return;
 	}
 	if (server->stopping)

@@ -24,10 +24,10 @@ struct rt_stats {
 };
 
 struct rt_server {
-	const struct rt_config *config;
-	struct rt_feed *feeds; /* as many as config->n_feeds */
+	struct rt_config *config; /* a reload changes what can be changed */
+	struct rt_feed *feeds;    /* as many as config->n_feeds */
 	struct rt_snapshotter snapshotter;
-	struct rt_loop *loop;  /* NULL in tests of what needs none */
+	struct rt_loop *loop; /* NULL in tests of what needs none */
 	struct rt_session *sessions;
 	struct rt_session *dirty;  /* those with something to send or to end */
 	struct rt_session *parked; /* those whose replies wait for a feed */
@@ -47,10 +47,23 @@ struct rt_server {
 };
 
 /* Opens the feeds; negative, with everything logged, if none can be served. */
-int rt_server_open(struct rt_server *server, const struct rt_config *config);
+int rt_server_open(struct rt_server *server, struct rt_config *config);
 /* Before rt_loop_run(). */
 int rt_server_attach(struct rt_server *server, struct rt_loop *loop);
 void rt_server_close(struct rt_server *server);
+
+/*
+ * Reads the settings again, as they were given at start.  Who may read and publish
+ * changes at once; what else has changed is logged as waiting for a restart.
+ */
+void rt_server_reload(struct rt_server *server);
+
+/*
+ * Changes who may read a feed, for sessions too, until a restart or a reload.  Negative
+ * with a text.
+ */
+int rt_server_set_access(struct rt_server *server, struct rt_feed *feed,
+			 struct rt_access access, struct rt_fault *fault);
 
 /* Serves on @loop until a signal; @fds are listening sockets. */
 extern const struct rt_loop_ops rt_server_ops;

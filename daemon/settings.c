@@ -162,19 +162,26 @@ static int set_number(const struct setting *s, const char *value, uint64_t *ret,
 	return 0;
 }
 
+bool rt_config_mode(const char *text, uint64_t max, uint64_t *ret)
+{
+	char *end;
+	unsigned long mode = strtoul(text, &end, 8);
+
+	if (!isdigit((unsigned char)*text) || *end || mode > max)
+		return false;
+	*ret = mode;
+	return true;
+}
+
 static int set_mode(const struct setting *s, const char *value, uint64_t *ret,
 		    struct rt_fault *fault)
 {
-	char *end;
-	unsigned long mode = strtoul(value, &end, 8);
-
-	if (!isdigit((unsigned char)*value) || *end || mode > s->max) {
+	if (!rt_config_mode(value, s->max, ret)) {
 		rt_fault_set(fault,
 			     "%s: '%s' is not an octal file mode from 0 to 0%llo",
 			     s->key, value, (unsigned long long)s->max);
 		return -EINVAL;
 	}
-	*ret = mode;
 	return 0;
 }
 
@@ -196,7 +203,7 @@ static int set_word(const struct setting *s, const char *value, uint64_t *ret,
 	return -EINVAL;
 }
 
-static bool id_of(bool group, const char *name, uint32_t *ret)
+bool rt_config_id(bool group, const char *name, uint32_t *ret)
 {
 	uint64_t number;
 
@@ -239,7 +246,7 @@ static int set_ids(const struct setting *s, const char *value, struct rt_ids *re
 				     value);
 			return -EINVAL;
 		}
-		if (!id_of(group, name, &ids.ids[ids.n++])) {
+		if (!rt_config_id(group, name, &ids.ids[ids.n++])) {
 			rt_fault_set(fault, "%s: no %s '%s' on this host", s->key,
 				     group ? "group" : "user", name);
 			return -EINVAL;
@@ -414,6 +421,64 @@ void rt_config_print(const struct rt_config *config, FILE *file)
 			print(file, &feed_settings[i],
 			      (const char *)feed + feed_settings[i].offset);
 	}
+}
+
+static bool same_ids(const struct rt_ids *a, const struct rt_ids *b)
+{
+	return a->n == b->n && !memcmp(a->ids, b->ids, a->n * sizeof(a->ids[0]));
+}
+
+static bool same(const struct setting *s, const void *a, const void *b)
+{
+	const char *text_a, *text_b;
+
+	switch (s->kind) {
+	case KIND_TEXT:
+		text_a = *(char *const *)a;
+		text_b = *(char *const *)b;
+		return text_a && text_b ? !strcmp(text_a, text_b) : text_a == text_b;
+	case KIND_USER:
+	case KIND_GROUP:
+	case KIND_USERS:
+	case KIND_GROUPS:
+		return same_ids(a, b);
+	default:
+		return *(const uint64_t *)a == *(const uint64_t *)b;
+	}
+}
+
+static void compare_feeds(const struct rt_feed_config *was,
+			  const struct rt_feed_config *now,
+			  void (*tell)(void *arg, const struct rt_feed_config *feed,
+				       const char *key),
+			  void *arg)
+{
+	for (size_t i = 0; i < RT_N(feed_settings); i++) {
+		const struct setting *s = &feed_settings[i];
+
+		if (!same(s, (const char *)was + s->offset,
+			  (const char *)now + s->offset))
+			tell(arg, was, s->key);
+	}
+}
+
+void rt_config_compare(const struct rt_config *was, const struct rt_config *now,
+		       void (*tell)(void *arg, const struct rt_feed_config *feed,
+				    const char *key),
+		       void *arg)
+{
+	for (size_t i = 0; i < RT_N(daemon_settings); i++) {
+		const struct setting *s = &daemon_settings[i];
+
+		if (!same(s, (const char *)was + s->offset,
+			  (const char *)now + s->offset))
+			tell(arg, NULL, s->key);
+	}
+	for (unsigned i = 0; i < was->n_feeds; i++)
+		for (unsigned j = 0; j < now->n_feeds; j++)
+			if (!strcmp(was->feeds[i].name, now->feeds[j].name))
+				compare_feeds(&was->feeds[i], &now->feeds[j], tell,
+					      arg);
 }
 
 void rt_config_fini(struct rt_config *config)

@@ -155,6 +155,13 @@ int rt_log_unwrote(struct rt_log *log, int error, bool sync_failed,
 /* Seal, place, write, sync if the mode says so, and count: all of an append. */
 int rt_log_append(struct rt_log *log, struct rt_batch *batch, struct rt_fault *fault);
 
+/*
+ * Who may read its files, from now on and of those that are there, snapshots too.
+ * Negative, with a text that names the file; what could be changed was.
+ */
+int rt_log_set_access(struct rt_log *log, mode_t mode, uid_t uid, gid_t gid,
+		      struct rt_fault *fault);
+
 /* For RT_LOG_OS.  A failed sync is final: see `failed`. */
 int rt_log_sync(struct rt_log *log, struct rt_fault *fault);
 

@@ -132,24 +132,6 @@ static void remove_stillborn(const struct rt_log *log, const struct rt_walk *wal
 	(void)unlinkat(log->dir_fd, name, 0); /* else the next one replaces it */
 }
 
-/* Who may read the feed may have changed since; its segments follow. */
-static void set_modes(const struct rt_log *log, const struct rt_walk *walk)
-{
-	const struct rt_log_config *config = &log->config;
-	static const char *const suffixes[] = { ".log", ".idx" };
-	char name[32];
-
-	for (size_t i = 0; i < 2 * walk->segments.n; i++) {
-		rt_segment_name(walk->segments.first_seqs[i / 2], suffixes[i % 2],
-				name);
-		/* An index may be missing; a segment was opened a moment ago. */
-		(void)fchmodat(log->dir_fd, name, config->file_mode, 0);
-		if (config->uid != (uid_t)-1 || config->gid != (gid_t)-1)
-			(void)fchownat(log->dir_fd, name, config->uid, config->gid,
-				       AT_SYMLINK_NOFOLLOW);
-	}
-}
-
 static int adopt_segments(struct rt_log *log, const struct rt_walk *walk,
 			  struct rt_fault *fault)
 {
@@ -159,7 +141,10 @@ static int adopt_segments(struct rt_log *log, const struct rt_walk *walk,
 	log->oldest = walk->segments.first_seqs[0];
 	log->n_bytes = walk->n_bytes;
 	remove_stillborn(log, walk);
-	set_modes(log, walk);
+	/* Who may read the feed may have changed since; its files follow if they can.
+	 */
+	(void)rt_log_set_access(log, log->config.file_mode, log->config.uid,
+				log->config.gid, NULL);
 	r = adopt_last(log, walk, fault);
 	if (r < 0)
 		return r;

@@ -28,7 +28,7 @@ _ringtail_options()
 _ringtail()
 {
 	local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD - 1]}
-	local commands="ls info watch get put del publish load snapshot trim verify repair dump backup"
+	local commands="ls info watch get put del publish load snapshot trim verify repair dump backup chmod chown"
 	local common command="" n_words=0 i
 	COMPREPLY=()
 	_ringtail_common
@@ -68,6 +68,8 @@ _ringtail()
 		COMPREPLY=($(compgen -W "$commands" -- "$cur"))
 	elif [ "$command" = dump ]; then
 		COMPREPLY=($(compgen -f -- "$cur"))
+	elif [[ $command == ch* ]]; then
+		[ "$n_words" = 1 ] && COMPREPLY=($(compgen -W "$(_ringtail_feeds)" -- "$cur"))
 	elif [ "$command" != ls ] && [ "$n_words" = 0 ]; then
 		COMPREPLY=($(compgen -W "$(_ringtail_feeds)" -- "$cur"))
 	elif [[ $command == @(load|backup) ]] && [ "$n_words" = 1 ]; then

@@ -17,9 +17,10 @@ static const struct rt_option common_options[] = {
 };
 
 static const struct rt_command *const commands[] = {
-	&rt_cmd_ls,     &rt_cmd_info,    &rt_cmd_watch, &rt_cmd_get,      &rt_cmd_put,
-	&rt_cmd_del,    &rt_cmd_publish, &rt_cmd_load,  &rt_cmd_snapshot, &rt_cmd_trim,
-	&rt_cmd_verify, &rt_cmd_repair,  &rt_cmd_dump,  &rt_cmd_backup,
+	&rt_cmd_ls,       &rt_cmd_info,   &rt_cmd_watch,   &rt_cmd_get,
+	&rt_cmd_put,      &rt_cmd_del,    &rt_cmd_publish, &rt_cmd_load,
+	&rt_cmd_snapshot, &rt_cmd_trim,   &rt_cmd_verify,  &rt_cmd_repair,
+	&rt_cmd_dump,     &rt_cmd_backup, &rt_cmd_chmod,   &rt_cmd_chown,
 };
 
 void rt_say(const char *format, ...)
@@ -57,7 +58,7 @@ static void print_help(FILE *file)
 
 		(void)snprintf(left, sizeof(left), "%s %s", commands[i]->name,
 			       commands[i]->synopsis);
-		(void)fprintf(file, "  %-24s%s\n", left, commands[i]->summary);
+		(void)fprintf(file, "  %-26s%s\n", left, commands[i]->summary);
 	}
 	(void)fputc('\n', file);
 	rt_args_help(file, common_options);

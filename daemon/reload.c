@@ -1,0 +1,134 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Who may do what, changed while the daemon runs: by a command, or since the settings
+ * are read again.
+ */
+#include <errno.h>
+#include <string.h>
+
+#include "daemon/log.h"
+#include "daemon/server.h"
+#include "daemon/session.h"
+
+/* What sessions were allowed was worked out when they selected their feeds. */
+static void judge_sessions(struct rt_server *server)
+{
+	for (struct rt_session *s = server->sessions; s; s = s->next)
+		rt_session_select(s, s->feed);
+}
+
+int rt_server_set_access(struct rt_server *server, struct rt_feed *feed,
+			 struct rt_access access, struct rt_fault *fault)
+{
+	struct rt_feed_config *config = &server->config->feeds[feed - server->feeds];
+	int r = rt_feed_set_access(feed, access, fault);
+
+	if (!r) {
+		/* So that a feed that is opened again is as it is now. */
+		config->mode = feed->mode;
+		config->owner.n = config->group.n = 1;
+		config->owner.ids[0] = feed->uid;
+		config->group.ids[0] = feed->gid;
+	}
+	judge_sessions(server);
+	return r;
+}
+
+static bool is_access(const char *key)
+{
+	static const char *const keys[] = { "mode", "owner", "group", "publish_users",
+					    "publish_groups" };
+
+	for (size_t i = 0; i < RT_N(keys); i++)
+		if (!strcmp(keys[i], key))
+			return true;
+	return false;
+}
+
+static void tell_of(void *arg, const struct rt_feed_config *feed, const char *key)
+{
+	(void)arg;
+	if (!feed)
+		rt_log(RT_LOG_WARNING, "SIGHUP: %s has changed: needs a restart", key);
+	else if (!is_access(key))
+		rt_log(RT_LOG_WARNING,
+		       "SIGHUP: feed '%s': %s has changed: needs a restart", feed->name,
+		       key);
+}
+
+static struct rt_feed_config *find(struct rt_config *config, const char *name)
+{
+	for (unsigned i = 0; i < config->n_feeds; i++)
+		if (!strcmp(config->feeds[i].name, name))
+			return &config->feeds[i];
+	return NULL;
+}
+
+/* Feeds that are in one of the two only. */
+static void tell_of_feeds(struct rt_config *was, struct rt_config *now)
+{
+	for (unsigned i = 0; i < was->n_feeds; i++)
+		if (!find(now, was->feeds[i].name))
+			rt_log(RT_LOG_WARNING,
+			       "SIGHUP: feed '%s' is not wanted any more: needs a "
+			       "restart",
+			       was->feeds[i].name);
+	for (unsigned i = 0; i < now->n_feeds; i++)
+		if (!find(was, now->feeds[i].name))
+			rt_log(RT_LOG_WARNING,
+			       "SIGHUP: feed '%s' is new: needs a restart",
+			       now->feeds[i].name);
+}
+
+static void swap_ids(struct rt_ids *a, struct rt_ids *b)
+{
+	struct rt_ids kept = *a;
+
+	*a = *b;
+	*b = kept;
+}
+
+/* @now gets what @was had, and is thrown away. */
+static void apply(struct rt_server *server, struct rt_feed *feed,
+		  struct rt_feed_config *was, struct rt_feed_config *now)
+{
+	struct rt_access access = {
+		.mode = (mode_t)now->mode,
+		.uid = now->owner.n ? now->owner.ids[0] : (uid_t)-1,
+		.gid = now->group.n ? now->group.ids[0] : (gid_t)-1,
+	};
+	struct rt_fault fault;
+
+	swap_ids(&was->publish_users, &now->publish_users);
+	swap_ids(&was->publish_groups, &now->publish_groups);
+	if (!feed->writer || (access.mode == feed->mode &&
+			      (access.uid == (uid_t)-1 || access.uid == feed->uid) &&
+			      (access.gid == (gid_t)-1 || access.gid == feed->gid)))
+		return;
+	if (rt_server_set_access(server, feed, access, &fault) < 0)
+		rt_log(RT_LOG_ERROR, "SIGHUP: %s", fault.text);
+}
+
+void rt_server_reload(struct rt_server *server)
+{
+	struct rt_config *was = server->config, now;
+	struct rt_fault fault;
+	int outcome = rt_config_load(&now, was->argc, was->argv, &fault);
+
+	if (outcome < 0) {
+		rt_log(RT_LOG_ERROR, "SIGHUP: %s; nothing was changed", fault.text);
+		rt_config_fini(&now);
+		return;
+	}
+	rt_config_compare(was, &now, tell_of, NULL);
+	tell_of_feeds(was, &now);
+	for (unsigned i = 0; i < was->n_feeds; i++) {
+		struct rt_feed_config *wanted = find(&now, was->feeds[i].name);
+
+		if (wanted)
+			apply(server, &server->feeds[i], &was->feeds[i], wanted);
+	}
+	judge_sessions(server);
+	rt_config_fini(&now);
+	rt_log(RT_LOG_INFO, "SIGHUP: settings were read again");
+}
