@@ -17,6 +17,17 @@ static void key_of_flag(const char *flag, size_t len, char *key, size_t cap)
 	key[i] = 0;
 }
 
+static bool is_flag(const char *flag, size_t len)
+{
+	char key[64];
+
+	if ((len == 6 && !memcmp(flag, "config", len)) ||
+	    (len == 4 && !memcmp(flag, "feed", len)))
+		return true;
+	key_of_flag(flag, len, key, sizeof(key));
+	return rt_config_knows(key);
+}
+
 /* NAME[,key=value...] */
 static int set_feed(struct rt_config *config, const char *text, struct rt_fault *fault)
 {
@@ -48,6 +59,16 @@ static int set_feed(struct rt_config *config, const char *text, struct rt_fault 
 	return 0;
 }
 
+/* @text without "@key: " in front. */
+static const char *without(const char *text, const char *key)
+{
+	size_t len = strlen(key);
+
+	return !strncmp(text, key, len) && !strncmp(text + len, ": ", 2)
+		       ? text + len + 2
+		       : text;
+}
+
 /* One flag and its value.  Those that are no settings have been dealt with. */
 static int set_flag(struct rt_config *config, const char *flag, size_t len,
 		    const char *value, struct rt_fault *fault)
@@ -62,9 +83,9 @@ static int set_flag(struct rt_config *config, const char *flag, size_t len,
 		return set_feed(config, value, fault);
 	key_of_flag(flag, len, key, sizeof(key));
 	r = rt_config_set(config, NULL, key, value, &inner);
-	if (r < 0)
+	if (r < 0) /* its text begins with the key, which the flag is already */
 		rt_fault_set(fault, "--%.*s: %.400s", (int)rt_min(len, 64), flag,
-			     inner.text);
+			     without(inner.text, key));
 	return r;
 }
 
@@ -95,6 +116,11 @@ static int walk_flags(struct rt_config *config, int argc, char **argv,
 			return -EINVAL;
 		}
 		len = strcspn(flag, "=");
+		if (!is_flag(flag, len)) {
+			rt_fault_set(fault, "unknown flag '%.*s'; see --help",
+				     (int)len + 2, argv[i]);
+			return -EINVAL;
+		}
 		value = flag[len] ? flag + len + 1 : argv[++i];
 		if (!value) {
 			rt_fault_set(fault, "--%s needs a value", flag);
@@ -201,12 +227,27 @@ static int settle_durability(const struct rt_config *config,
 	return -EINVAL;
 }
 
+/* A size and its parts: one of them would mean nothing. */
+static int check_size(const struct rt_feed_config *feed, struct rt_fault *fault)
+{
+	if (!feed->size_given || (!feed->slots && !feed->payload))
+		return 0;
+	rt_fault_set(
+		fault,
+		"feed '%s': size is slots and payload together: give either size, or "
+		"slots and payload",
+		feed->name);
+	return -EINVAL;
+}
+
 static int check_feeds(struct rt_config *config, struct rt_fault *fault)
 {
 	for (unsigned i = 0; i < config->n_feeds; i++) {
 		struct rt_ring_config ring = rt_config_ring(&config->feeds[i]);
-		int r = rt_config_check(&ring, fault);
+		int r = check_size(&config->feeds[i], fault);
 
+		if (!r)
+			r = rt_config_check(&ring, fault);
 		if (!r)
 			r = settle_durability(config, &config->feeds[i], fault);
 		if (r < 0)

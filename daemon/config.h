@@ -38,8 +38,9 @@ struct rt_ids {
 
 struct rt_feed_config {
 	char name[RT_NAME_MAX + 8];
-	uint64_t size;  /* bytes of slots and payload; half for each */
-	uint64_t slots; /* 0: from size */
+	uint64_t size;   /* bytes of slots and payload; half for each */
+	bool size_given; /* not the default */
+	uint64_t slots;  /* 0: from size */
 	uint64_t payload;
 	uint64_t max_key;
 	uint64_t max_value; /* 0: as much as a transaction may have */
@@ -125,6 +126,9 @@ struct rt_ring_config rt_config_ring(const struct rt_feed_config *feed);
  */
 int rt_config_set(struct rt_config *config, struct rt_feed_config *feed,
 		  const char *key, const char *value, struct rt_fault *fault);
+
+/* Is there such a setting of the daemon? */
+bool rt_config_knows(const char *key);
 
 /* The feed of this name, made if need be; NULL with a fault. */
 struct rt_feed_config *rt_config_feed(struct rt_config *config, const char *name,

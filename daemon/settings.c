@@ -307,11 +307,18 @@ int rt_config_set(struct rt_config *config, struct rt_feed_config *feed,
 		     : find(daemon_settings, RT_N(daemon_settings), key);
 
 	if (!s) {
-		rt_fault_set(fault, "%s: no such setting%s", key,
+		rt_fault_set(fault, "%s: no such setting%s; see ringtaild.conf(5)", key,
 			     feed ? " of a feed" : "");
 		return -EINVAL;
 	}
+	if (feed && s->offset == FEED_AT(size))
+		feed->size_given = true;
 	return set(s, (feed ? (char *)feed : (char *)config) + s->offset, value, fault);
+}
+
+bool rt_config_knows(const char *key)
+{
+	return find(daemon_settings, RT_N(daemon_settings), key);
 }
 
 static int set_defaults(const struct setting *settings, size_t n, void *base)
@@ -408,6 +415,22 @@ static void print(FILE *file, const struct setting *s, const void *at)
 	}
 }
 
+static void print_feed(const struct rt_feed_config *feed, FILE *file)
+{
+	const struct rt_ring_config ring = rt_config_ring(feed);
+	struct rt_feed_config shown = *feed;
+	bool by_parts = feed->slots || feed->payload;
+
+	if (by_parts) { /* both of them then, and no size beside them */
+		shown.slots = ring.n_slots;
+		shown.payload = ring.payload_size;
+	}
+	for (size_t i = 0; i < RT_N(feed_settings); i++)
+		if (!by_parts || feed_settings[i].offset != FEED_AT(size))
+			print(file, &feed_settings[i],
+			      (const char *)&shown + feed_settings[i].offset);
+}
+
 void rt_config_print(const struct rt_config *config, FILE *file)
 {
 	for (size_t i = 0; i < RT_N(daemon_settings); i++)
@@ -417,9 +440,7 @@ void rt_config_print(const struct rt_config *config, FILE *file)
 		const struct rt_feed_config *feed = &config->feeds[n];
 
 		(void)fprintf(file, "\n[feed %s]\n", feed->name);
-		for (size_t i = 0; i < RT_N(feed_settings); i++)
-			print(file, &feed_settings[i],
-			      (const char *)feed + feed_settings[i].offset);
+		print_feed(feed, file);
 	}
 }
 

@@ -64,8 +64,9 @@ static int parse_option(struct rt_args *args, const char *word)
 		option = word[1] == '-' ? lookup(args, name, len) : NULL;
 	if (!option) {
 		rt_fault_set(&args->fault,
-			     "unknown option '%s' (write -- before words that begin "
-			     "with '-')",
+			     word[1] == '-' ? "unknown option '%s'"
+					    : "unknown option '%s' (write -- before "
+					      "words that begin with '-')",
 			     word);
 		return RT_ARGS_BAD;
 	}

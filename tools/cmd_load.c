@@ -209,21 +209,11 @@ static void summarize(const struct load *l, int64_t elapsed_ns)
 	}
 	(void)fprintf(
 		stderr,
-		"%" PRIu64 " events in %" PRIu64 " transactions, %s, in %s (%s/s)\n",
-		s->committed_events, s->committed_txns, rt_size_words(l->n_bytes).text,
+		"%" PRIu64 " event%s in %" PRIu64 " transaction%s, %s, in %s (%s/s)\n",
+		s->committed_events, plural(s->committed_events), s->committed_txns,
+		plural(s->committed_txns), rt_size_words(l->n_bytes).text,
 		rt_span_words((uint64_t)elapsed_ns).text,
 		rt_count_words((double)s->committed_events / (seconds + 1e-9)).text);
-	if (l->n_bad || s->refused_txns)
-		(void)fprintf(
-			stderr,
-			"%" PRIu64 " event%s in %" PRIu64
-			" transaction%s, %s, in %s (%s/s)\n",
-			s->committed_events, plural(s->committed_events),
-			s->committed_txns, plural(s->committed_txns),
-			rt_size_words(l->n_bytes).text,
-			rt_span_words((uint64_t)elapsed_ns).text,
-			rt_count_words((double)s->committed_events / (seconds + 1e-9))
-				.text);
 	if (l->n_bad || s->refused_txns)
 		(void)fprintf(stderr,
 			      "%" PRIu64 " line%s made no sense, %" PRIu64
@@ -250,8 +240,10 @@ static int load(struct load *l, FILE *input, uint64_t size)
 		       " lines tell of events that were missed when this "
 		       "was recorded",
 		       l->n_gaps);
-	if (fflush(stdout))
+	if (fflush(stdout) && errno != EPIPE) {
+		rt_say("cannot write: %s", strerror(errno));
 		return RT_EXIT_FAILED;
+	}
 	return r || l->n_bad || l->sender->refused_txns ? RT_EXIT_FAILED : RT_EXIT_DONE;
 }
 

@@ -140,11 +140,11 @@ static void what_is_printed_is_read_again(void **state)
 		FILE *file;
 
 		if (!i)
-			assert_int_equal(
-				LOAD(f, "--dir", "/d", "--max-query", "5000", "--feed",
-				     "a,size=8K,slots=128,owner=0,publish_users=0:1",
-				     "--feed", "b,max_state=3M,mode=0604"),
-				RT_CONFIG_RUN);
+			assert_int_equal(LOAD(f, "--dir", "/d", "--max-query", "5000",
+					      "--feed",
+					      "a,slots=128,owner=0,publish_users=0:1",
+					      "--feed", "b,max_state=3M,mode=0604"),
+					 RT_CONFIG_RUN);
 		else
 			assert_int_equal(load_file(f, printed[0]), RT_CONFIG_RUN);
 		file = fmemopen(printed[i], sizeof(printed[i]), "w");
@@ -161,17 +161,19 @@ static void a_wrong_flag_is_explained(void **state)
 	static const struct {
 		const char *flag, *value, *want;
 	} cases[] = {
-		{ "--nonsense", "1", "--nonsense: nonsense: no such setting" },
+		{ "--nonsense", "1", "unknown flag '--nonsense'; see --help" },
+		{ "--nonsense=1", NULL, "unknown flag '--nonsense'; see --help" },
+		{ "--nonsense", NULL, "unknown flag '--nonsense'; see --help" },
 		{ "--max-clients", "0",
-		  "max_clients: 0 is not a number from 1 to 64K" },
-		{ "--max-clients", "x", "max_clients: 'x' is not a number" },
+		  "--max-clients: 0 is not a number from 1 to 64K" },
+		{ "--max-clients", "x", "--max-clients: 'x' is not a number" },
 		{ "--max-clients", "-1", "'-1' is not a number" },
 		{ "--max-clients", "18446744073709551616", "is not a number" },
 		{ "--max-query", "16777216T", "is not a number" },
 		{ "--socket-mode", "9", "'9' is not an octal file mode" },
 		{ "--socket-mode", "01777", "is not an octal file mode" },
 		{ "--log-level", "loud", "none of: error, warning, info, debug" },
-		{ "--dir", "", "dir: is empty" },
+		{ "--dir", "", "--dir: is empty" },
 		{ "--feed", "", "feed '': a name is" },
 		{ "--feed", "a/b", "feed 'a/b': a name is" },
 		{ "--feed", ".a", "a name is" },
@@ -189,6 +191,10 @@ static void a_wrong_flag_is_explained(void **state)
 		  "max_key: 64K is not a number from 1 to 65535" },
 		{ "--feed", "a,size=8K,max_key=8K", "max_key=8192 is invalid" },
 		{ "--feed", "a,size=8K,max_value=8K", "max_value=8192 is invalid" },
+		{ "--feed", "a,size=8K,slots=64",
+		  "feed 'a': size is slots and payload together" },
+		{ "--feed", "a,size=8K,payload=4K",
+		  "feed 'a': size is slots and payload together" },
 		{ "--feed", "a,wake=never", "wake: 'never' is none of: bell, always" },
 		{ "--feed", "a,owner=no-such-user", "owner: no user 'no-such-user'" },
 		{ "--feed", "a,owner=0 1", "owner: more than 1" },
