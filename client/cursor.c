@@ -40,7 +40,9 @@ static int write_line(const char *path, const char *marker, bool sync)
 	ssize_t n;
 
 	AUTO_CLOSE int fd =
-		open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0666);
+		open(path,
+		     O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK,
+		     0666);
 
 	if (fd < 0)
 		return -errno;
@@ -91,7 +93,8 @@ int ringtail_cursor_store(const char *path, const char *marker, uint32_t flags)
 
 static ssize_t read_line(const char *path, char *text, size_t size)
 {
-	AUTO_CLOSE int fd = open(path, O_RDONLY | O_CLOEXEC);
+	/* Who gives us a pipe gets an error, not a wait for its writer. */
+	AUTO_CLOSE int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
 	ssize_t n = fd < 0 ? -1 : read(fd, text, size);
 
 	return n < 0 ? -errno : n;

@@ -10,11 +10,13 @@
  *	      say states, wait
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <poll.h>
 #include <signal.h>
 #include <sys/stat.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "tools/print.h"
 #include "tools/tool.h"
@@ -23,7 +25,6 @@
 #define NS_PER_MS INT64_C(1000000)
 
 /* How often a waiting watch looks up, for what no event would tell it. */
-#define LOOK_UNTIL_NS (20 * NS_PER_MS)   /* events that the filter passes over */
 #define LOOK_STATE_NS (200 * NS_PER_MS)  /* the writer's state */
 #define LOOK_PIPE_NS  (1000 * NS_PER_MS) /* nobody reads our output any more */
 
@@ -40,7 +41,9 @@ struct watch {
 	uint64_t count;     /* likewise */
 	int64_t timeout_ns; /* RINGTAIL_FOREVER: none */
 	bool states;
-	bool pipe; /* output that somebody may stop reading */
+	bool pipe;     /* output that somebody may stop reading */
+	bool failed;   /* to write, and it has been said */
+	bool in_state; /* in the middle of a snapshot: no place to go on from */
 
 	struct ringtail *reader;
 	struct rt_print print;
@@ -76,7 +79,7 @@ static const struct rt_option options[] = {
 	{ OPTION_FROM, "from", "WHERE",
 	  "now (default), oldest, snapshot, SEQ, MARKER or TIME" },
 	{ OPTION_UNTIL, "until", "SEQ", "end when all up to SEQ has been handled" },
-	{ OPTION_COUNT, "count", "N", "end after N events" },
+	{ OPTION_COUNT, "count", "N", "end after N events; a snapshot's do not count" },
 	{ OPTION_PREFIX, "prefix", "P", "only keys that begin with P; filters add up" },
 	{ OPTION_KEY, "key", "K", "only the key K" },
 	{ OPTION_RANGE, "range", "A B", "only keys from A up to, not including, B" },
@@ -248,6 +251,12 @@ static void parse(struct watch *w)
 	if (w->print.json && w->print.raw)
 		rt_usage(w->tool, "--json and --raw contradict each other");
 	parse_start(w);
+	if (w->options.start == RINGTAIL_START_AFTER_SEQ && w->options.seq > w->until)
+		rt_usage(w->tool, "--until %llu is below --from %llu",
+			 (unsigned long long)w->until,
+			 (unsigned long long)w->options.seq);
+	if (w->until != UINT64_MAX)
+		w->options.until = w->until;
 }
 
 static int64_t monotonic_ns(void)
@@ -288,6 +297,31 @@ static void catch_signals(struct ringtail *reader)
  * ---- The cursor ------------------------------------------------------------------
  */
 
+/* What cannot be written later shall fail now, before anything is printed. */
+static int try_cursor(const struct watch *w)
+{
+	char beside[PATH_MAX];
+	struct stat st;
+	int fd;
+
+	if (!w->cursor)
+		return 0;
+	if (!stat(w->cursor, &st) && !S_ISREG(st.st_mode)) {
+		rt_say("cannot write cursor file %s: it is no regular file", w->cursor);
+		return -EINVAL;
+	}
+	(void)snprintf(beside, sizeof(beside), "%s.new", w->cursor);
+	fd = open(beside, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK,
+		  0666);
+	if (fd < 0) {
+		rt_say("cannot write cursor file %s: %s", w->cursor, strerror(errno));
+		return -EINVAL;
+	}
+	(void)close(fd);
+	(void)unlink(beside); /* else the cursor replaces it */
+	return 0;
+}
+
 static int load_cursor(struct watch *w)
 {
 	const int r = w->cursor ? ringtail_cursor_load(w->cursor, w->start) : -ENOENT;
@@ -309,7 +343,7 @@ static int store_cursor(struct watch *w)
 {
 	char marker[RINGTAIL_MARKER_SIZE];
 
-	if (!w->cursor || ringtail_marker(w->reader, marker) < 0 ||
+	if (!w->cursor || w->in_state || ringtail_marker(w->reader, marker) < 0 ||
 	    !strcmp(marker, w->stored))
 		return 0;
 	if (ringtail_cursor_store(w->cursor, marker, 0) < 0) {
@@ -323,39 +357,31 @@ static int store_cursor(struct watch *w)
 /* Returns GO_ON or an exit code. */
 static int flush(struct watch *w)
 {
-	const int r = rt_out_flush(w->print.out);
+	const int r = w->failed ? 0 : rt_out_flush(w->print.out);
 
 	if (r == -EPIPE)
 		return RT_EXIT_DONE; /* whoever asked has seen enough */
-	if (r < 0) {
+	if (r < 0)
 		rt_say("cannot write: %s", strerror(-r));
-		return RT_EXIT_FAILED;
-	}
-	return store_cursor(w) < 0 ? RT_EXIT_FAILED : GO_ON;
+	w->failed = w->failed || r < 0 || store_cursor(w) < 0;
+	return w->failed ? RT_EXIT_FAILED : GO_ON;
 }
 
 /*
  * ---- What comes ------------------------------------------------------------------
  */
 
-static bool reached_until(struct watch *w)
-{
-	return w->until != UINT64_MAX && ringtail_position(w->reader) >= w->until;
-}
-
 static int take_event(struct watch *w, const struct ringtail_event *event)
 {
 	const bool last = event->flags & RINGTAIL_LAST;
 	char marker[RINGTAIL_MARKER_SIZE];
 
-	if (event->seq > w->until)
-		return RT_EXIT_DONE;
 	if (last && w->print.json)
 		(void)ringtail_marker(w->reader, marker); /* cannot fail */
 	rt_print_event(&w->print, event, last && w->print.json ? marker : NULL);
 	w->printed++;
 	w->quiet = false;
-	if (w->printed >= w->count || event->seq >= w->until)
+	if (w->printed >= w->count)
 		return RT_EXIT_DONE;
 
 	/* With a cursor, so that what it stands for is all that was printed. */
@@ -373,13 +399,51 @@ static int take_gap(struct watch *w)
 	if (!ringtail_gap(w->reader, &gap))
 		rt_print_gap(&w->print, &gap);
 	w->quiet = false;
-	return reached_until(w) ? RT_EXIT_DONE : GO_ON;
+	return GO_ON;
+}
+
+/* The state anew; what it stands in for is told with it. */
+static int take_reset(struct watch *w)
+{
+	struct ringtail_gap_info gap;
+	const bool known = !ringtail_gap(w->reader, &gap);
+
+	rt_print_snapshot_begin(&w->print, known ? &gap : NULL);
+	w->in_state = true;
+	w->quiet = false;
+	return GO_ON;
+}
+
+static int take_entry(struct watch *w, const struct ringtail_event *event)
+{
+	rt_print_entry(&w->print, event);
+	return w->print.out->error ? flush(w) : GO_ON;
+}
+
+static int take_snapshot_end(struct watch *w, uint64_t seq)
+{
+	rt_print_snapshot_end(&w->print, seq);
+	w->in_state = false;
+	w->quiet = false;
+	return GO_ON;
+}
+
+/* Up to where all is printed: a start may be above what there is. */
+static uint64_t done_up_to(struct watch *w)
+{
+	struct ringtail_info info = { .size = sizeof(info) };
+	const uint64_t position = ringtail_position(w->reader);
+
+	if (ringtail_get_info(w->reader, &info) < 0 || position < info.head)
+		return position;
+	return info.head;
 }
 
 static void say_caught_up(struct watch *w)
 {
-	if (!w->caught_up)
-		rt_print_state(&w->print, "caught-up", ringtail_position(w->reader));
+	if (w->caught_up || ringtail_position(w->reader) > done_up_to(w))
+		return;
+	rt_print_state(&w->print, "caught-up", ringtail_position(w->reader));
 	w->caught_up = true;
 }
 
@@ -389,11 +453,11 @@ static int take_error(struct watch *w, int error)
 
 	if (error == -EINTR)
 		return GO_ON;
-	if (error == RINGTAIL_E_CANCELED)
+	if (error == RINGTAIL_E_CANCELED || error == RINGTAIL_E_END)
 		return RT_EXIT_DONE;
 	if (error == RINGTAIL_E_CLOSED && w->states) {
 		say_caught_up(w);
-		rt_print_state(&w->print, "closed", ringtail_position(w->reader));
+		rt_print_state(&w->print, "closed", done_up_to(w));
 	}
 	(void)rt_out_flush(w->print.out); /* first things first; an error stays */
 	rt_say("%s", text && *text ? text : ringtail_strerror(error));
@@ -413,14 +477,11 @@ static int take(struct watch *w, int outcome, const struct ringtail_event *event
 	case RINGTAIL_GAP:
 		return take_gap(w);
 	case RINGTAIL_RESET:
-		rt_print_snapshot_begin(&w->print);
-		return GO_ON;
+		return take_reset(w);
 	case RINGTAIL_SNAPSHOT:
-		rt_print_event(&w->print, event, NULL);
-		return GO_ON;
+		return take_entry(w, event);
 	case RINGTAIL_SNAPSHOT_END:
-		rt_print_snapshot_end(&w->print, event->seq);
-		return reached_until(w) ? RT_EXIT_DONE : GO_ON;
+		return take_snapshot_end(w, event->seq);
 	default:
 		return outcome < 0 ? take_error(w, outcome) : GO_ON;
 	}
@@ -440,7 +501,7 @@ static void say_states(struct watch *w)
 	if (state != w->state && state != RINGTAIL_CLOSED) {
 		w->state = state;
 		rt_print_state(&w->print, rt_state_name((uint32_t)state),
-			       ringtail_position(w->reader));
+			       done_up_to(w));
 	}
 }
 
@@ -471,8 +532,6 @@ static int64_t waiting_time(struct watch *w)
 		wait = w->timeout_ns - (now - w->quiet_since_ns);
 	}
 	w->quiet = true;
-	if (w->until != UINT64_MAX && (w->options.n_filters || w->options.ops))
-		wait = shorter(wait, LOOK_UNTIL_NS);
 	if (w->states)
 		wait = shorter(wait, LOOK_STATE_NS);
 	if (w->pipe)
@@ -486,8 +545,6 @@ static int rest(struct watch *w)
 
 	if (w->states)
 		say_states(w);
-	if (reached_until(w))
-		return RT_EXIT_DONE;
 
 	const int code = flush(w);
 
@@ -520,10 +577,21 @@ static int finish(struct watch *w, int code)
 	return flushed == RT_EXIT_FAILED ? flushed : code;
 }
 
+/* Does the cursor stand behind the end? */
+static bool has_all(const struct watch *w)
+{
+	uint64_t seq;
+
+	return *w->start && !ringtail_marker_parse(w->start, &seq, NULL) &&
+	       seq > w->until;
+}
+
 static int open_feed(struct watch *w)
 {
-	if (load_cursor(w) < 0)
+	if (try_cursor(w) < 0 || load_cursor(w) < 0)
 		return RT_EXIT_FAILED;
+	if (has_all(w))
+		return RT_EXIT_DONE;
 
 	const int r = rt_tool_open(w->tool, w->feed, &w->options, &w->reader);
 
@@ -568,7 +636,7 @@ static int run(struct rt_tool *tool)
 	int code = open_feed(&w);
 
 	if (code == GO_ON) {
-		code = !w.count || reached_until(&w) ? RT_EXIT_DONE : GO_ON;
+		code = !w.count || !w.until ? RT_EXIT_DONE : GO_ON;
 		while (code == GO_ON)
 			code = step(&w);
 		code = finish(&w, code);

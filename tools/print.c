@@ -74,8 +74,9 @@ void rt_print_init(struct rt_print *print, struct rt_out *out)
 	*print = (struct rt_print){ .out = out, .day = local_day(time(NULL)) };
 }
 
+/* @entry: of a snapshot, which does not say whether a key was new. */
 static void print_json_event(struct rt_print *print, const struct ringtail_event *event,
-			     const char *marker)
+			     const char *marker, bool entry)
 {
 	struct rt_out *out = print->out;
 
@@ -99,7 +100,7 @@ static void print_json_event(struct rt_print *print, const struct ringtail_event
 	rt_out_u64(out, event->time_ns);
 	if (event->op == RINGTAIL_PUT && (event->flags & RINGTAIL_CREATED))
 		LITERAL(out, ",\"created\":true");
-	else if (event->op == RINGTAIL_PUT)
+	else if (event->op == RINGTAIL_PUT && !entry)
 		LITERAL(out, ",\"created\":false");
 	if (event->op == RINGTAIL_DELETE && (event->flags & RINGTAIL_EXPIRED))
 		LITERAL(out, ",\"expired\":true");
@@ -194,7 +195,15 @@ void rt_print_event(struct rt_print *print, const struct ringtail_event *event,
 		    const char *marker)
 {
 	if (print->json)
-		print_json_event(print, event, marker);
+		print_json_event(print, event, marker, false);
+	else
+		print_line(print, event);
+}
+
+void rt_print_entry(struct rt_print *print, const struct ringtail_event *event)
+{
+	if (print->json)
+		print_json_event(print, event, NULL, true);
 	else
 		print_line(print, event);
 }
@@ -244,10 +253,27 @@ void rt_print_state(struct rt_print *print, const char *state, uint64_t seq)
 		rt_out_format(print->out, "-- %s at seq %llu\n", state, n);
 }
 
-void rt_print_snapshot_begin(struct rt_print *print)
+void rt_print_snapshot_begin(struct rt_print *print,
+			     const struct ringtail_gap_info *gap)
 {
-	rt_out_text(print->out, print->json ? "{\"snapshot\":\"begin\"}\n"
-					    : "-- snapshot begins\n");
+	const char *cause = gap ? rt_cause_name(gap->cause) : "";
+	const unsigned long long first = gap ? gap->first : 0;
+	const unsigned long long count = gap ? gap->count : 0;
+
+	rt_out_text(print->out,
+		    print->json ? "{\"snapshot\":\"begin\"" : "-- snapshot begins");
+	if (gap && print->json)
+		rt_out_format(print->out, ",\"cause\":\"%s\"", cause);
+	if (gap && !print->json)
+		rt_out_format(print->out, " (%s)", cause);
+	if (count && print->json)
+		rt_out_format(print->out, ",\"first\":%llu,\"count\":%llu", first,
+			      count);
+	if (count && !print->json)
+		rt_out_format(print->out,
+			      ": it stands for %llu events from seq %llu on", count,
+			      first);
+	rt_out_text(print->out, print->json ? "}\n" : "\n");
 }
 
 void rt_print_snapshot_end(struct rt_print *print, uint64_t seq)

@@ -3,8 +3,9 @@
  * print.h - what `ringtail watch` prints, for programs and for people
  *
  * For programs: JSON, one object a line.  Of an event, in this order: seq, rev, op,
- * key or key_b64, value or value_b64 (not of a delete), time_ns, created (of a put),
- * expired (of a delete, when true), marker (on the last of a transaction).
+ * key or key_b64, value or value_b64 (not of a delete), time_ns, created (of a put, but
+ * not of a snapshot's), expired (of a delete, when true), prev or prev_b64 (if the feed
+ * keeps it), marker (on the last of a transaction).
  */
 #ifndef RINGTAIL_TOOLS_PRINT_H
 #define RINGTAIL_TOOLS_PRINT_H
@@ -33,7 +34,10 @@ void rt_print_event(struct rt_print *print, const struct ringtail_event *event,
 		    const char *marker);
 void rt_print_gap(struct rt_print *print, const struct ringtail_gap_info *gap);
 void rt_print_state(struct rt_print *print, const char *state, uint64_t seq);
-void rt_print_snapshot_begin(struct rt_print *print);
+/* @gap: what it stands in for; NULL: nothing was missed. */
+void rt_print_snapshot_begin(struct rt_print *print,
+			     const struct ringtail_gap_info *gap);
+void rt_print_entry(struct rt_print *print, const struct ringtail_event *event);
 void rt_print_snapshot_end(struct rt_print *print, uint64_t seq);
 
 const char *rt_op_name(uint32_t op);

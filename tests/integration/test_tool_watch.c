@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -288,7 +289,7 @@ static void it_ends_where_it_is_told(void **state)
 	seqs(f, "watch feed --json --from 0 --count 2", 0, "1 2");
 	seqs(f, "watch feed --json --from 0 --count 0", 0, "");
 	seqs(f, "watch feed --json --from 0 --until 3", 0, "1 2 3");
-	seqs(f, "watch feed --json --from 0 --until 5", 0, "1 2 3 4 5");
+	seqs(f, "watch feed --json --from 0 --until 5", 0, "1 2 3 4");
 	seqs(f, "watch feed --json --from 0 --until 7", 0, "1 2 3 4 5 6 7");
 	seqs(f, "watch feed --json --from 3 --until 3", 0, "");
 	seqs(f, "watch feed --json --until 3", 0, "");
@@ -477,11 +478,32 @@ static void a_cursor_stands_for_whole_transactions(void **state)
 	seqs(f, words, 0, "2 3 4");
 }
 
+static void a_start_to_come_is_not_caught_up(void **state)
+{
+	struct fixture *f = *state;
+
+	put_many(f, 5);
+	says(f,
+	     "watch feed --from 45 --wait-future --states --timeout 0.3 --json | wc -l",
+	     0, "0\n");
+	says(f, "watch feed --from 5 --wait-future --states --timeout 0.3 --json", 5,
+	     "{\"state\":\"caught-up\",\"seq\":5}");
+}
+
+static void an_end_before_the_start_is_a_mistake(void **state)
+{
+	struct fixture *f = *state;
+
+	put_many(f, 5);
+	says(f, "watch feed --from 4 --until 3 2>&1", 2, "--until 3 is below --from 4");
+}
+
 static void a_bad_cursor_is_named(void **state)
 {
 	struct fixture *f = *state;
-	char words[300];
+	char words[400];
 
+	put_many(f, 5);
 	(void)snprintf(words, sizeof(words), "watch feed --cursor %s/cursor 2>&1",
 		       f->dir);
 	t_write_file(t_path(f->dir, "cursor"), "nonsense", 8);
@@ -491,6 +513,19 @@ static void a_bad_cursor_is_named(void **state)
 	(void)snprintf(words, sizeof(words),
 		       "watch feed --timeout 0 --cursor %s/no/cursor 2>&1", f->dir);
 	says(f, words, 1, "cannot write cursor file");
+
+	/* Before anything is printed, and once. */
+	(void)snprintf(words, sizeof(words),
+		       "watch feed --from oldest --count 1 --cursor %s/no/cursor 2>&1 |"
+		       " wc -l",
+		       f->dir);
+	says(f, words, 0, "1\n");
+	t_ok(mkfifo(t_path(f->dir, "fifo"), 0600));
+	(void)snprintf(words, sizeof(words),
+		       "watch feed --from oldest --count 1 --cursor %s/fifo 2>&1",
+		       f->dir);
+	says(f, words, 1, "no regular file");
+	says(f, "watch feed --from oldest --count 1 2>&1 >/dev/full | wc -l", 0, "1\n");
 }
 
 static void a_signal_ends_it_in_good_order(void **state)
@@ -707,6 +742,8 @@ int main(void)
 		T(a_cursor_moves_over_what_a_filter_hides),
 		T(a_cursor_stands_for_whole_transactions),
 		T(a_bad_cursor_is_named),
+		T(a_start_to_come_is_not_caught_up),
+		T(an_end_before_the_start_is_a_mistake),
 		T(a_signal_ends_it_in_good_order),
 		T(it_notices_that_nobody_reads),
 		T(events_come_at_once),

@@ -289,8 +289,18 @@ static void other_lines_as_json(void **state)
 		"\"skipped\":3}}\n");
 	rt_print_state(&print, "caught-up", 9);
 	printed("{\"state\":\"caught-up\",\"seq\":9}\n");
-	rt_print_snapshot_begin(&print);
+	rt_print_snapshot_begin(&print, NULL);
 	printed("{\"snapshot\":\"begin\"}\n");
+	gap.cause = RINGTAIL_CAUSE_EPOCH;
+	gap.count = 0;
+	rt_print_snapshot_begin(&print, &gap);
+	printed("{\"snapshot\":\"begin\",\"cause\":\"epoch\"}\n");
+	gap.cause = RINGTAIL_CAUSE_COMPACTED;
+	gap.first = 6;
+	gap.count = 3;
+	rt_print_snapshot_begin(&print, &gap);
+	printed("{\"snapshot\":\"begin\",\"cause\":\"compacted\",\"first\":6,"
+		"\"count\":3}\n");
 	rt_print_snapshot_end(&print, 12);
 	printed("{\"snapshot\":\"end\",\"seq\":12}\n");
 }
