@@ -55,7 +55,8 @@ enum ringtail_outcome {
 	RINGTAIL_EVENT = 1,     /* an event, or a transaction, or a batch */
 	RINGTAIL_GAP = 2,       /* events were missed; ringtail_gap() says which */
 	RINGTAIL_CAUGHT_UP = 3, /* answer of a first call that found nothing newer */
-	RINGTAIL_RESET = 4,     /* forget everything: a snapshot follows */
+	RINGTAIL_RESET = 4, /* forget everything: a snapshot follows, from its begin;
+			     * ringtail_gap() says why, if it is not the start */
 	RINGTAIL_SNAPSHOT =
 		5, /* entries of the snapshot: event->seq is the last change */
 	RINGTAIL_SNAPSHOT_END =
@@ -120,9 +121,9 @@ struct ringtail_event {
 	uint32_t flags;
 	uint32_t txn_index; /* place in its transaction, from 0 */
 	uint32_t txn_size;  /* events in its transaction, filtered ones too */
-	const void *prev;   /* the value that it replaced, of feeds that keep those; NULL
-			     * when prev_len is 0 */
-	size_t prev_len;    /* bytes; 0 also if there was none, see RINGTAIL_CREATED */
+	const void *prev; /* the value that it replaced, of feeds that keep those; NULL
+			   * when prev_len is 0 */
+	size_t prev_len;  /* bytes; 0 also if there was none, see RINGTAIL_CREATED */
 };
 
 /* ringtail_gap_info.cause */
@@ -136,7 +137,8 @@ enum ringtail_cause {
 /*
  * Events @first .. @first + @count - 1 are not delivered.  The last @skipped of
  * them were still held when the reader noticed, and given up on purpose: going
- * on right behind a fast writer would only be the next gap.
+ * on right behind a fast writer would only be the next gap, or a snapshot stands for
+ * them.  With RINGTAIL_CAUSE_EPOCH @count is 0: seqs of two histories do not compare.
  */
 struct ringtail_gap_info {
 	uint64_t first;
@@ -305,7 +307,12 @@ struct ringtail_info {
 	uint64_t synced_seq;   /* everything up to here is on disk */
 };
 
-/* Counters of one reader.  delivered + filtered + lost == position - start. */
+/*
+ * Counters of one reader.  delivered + filtered + lost == position - start, always.
+ * A state that a reader starts from, or of another history than before, is where start
+ * is from its end on, and these three begin at 0; any other counts what it stands in
+ * for as lost, in one gap.
+ */
 struct ringtail_stats {
 	size_t size;       /* set to sizeof(struct ringtail_stats) before the call */
 	uint64_t start;    /* the seq after which reading began */
@@ -345,7 +352,8 @@ struct ringtail_writer; /* an embedded writer */
  * Errors:    RINGTAIL_E_NO_FEED; -EACCES; -EINVAL a bad name, option or filter;
  *            RINGTAIL_E_MALFORMED, _EPOCH, _FUTURE, _COMPACTED (policy `error`
  *            only) for the start; RINGTAIL_E_CORRUPT, _VERSION for the file;
- *            RINGTAIL_E_UNSUPPORTED a start or policy that needs snapshots;
+ *            RINGTAIL_E_UNSUPPORTED a start or policy that needs snapshots, of a feed
+ *            without a log; RINGTAIL_E_NO_SNAPSHOT there is none;
  *            -ENOMEM; -EMFILE.  ringtail_error(NULL) has the text.
  * Ownership: the reader is the caller's; nothing of @options is kept.
  * Threads:   any.
@@ -406,6 +414,13 @@ RINGTAIL_API void ringtail_close(struct ringtail *reader);
  * @timeout_ns: how long to wait when there is nothing: 0 not at all,
  *         RINGTAIL_FOREVER without end
  *
+ * A state, where one is delivered, is RINGTAIL_RESET, RINGTAIL_SNAPSHOT for each key
+ * that the filters match, in the order of keys and with op RINGTAIL_PUT, and
+ * RINGTAIL_SNAPSHOT_END with the seq s that it is as of; then come s + 1 and on. Should
+ * it be found damaged, or take so long that s + 1 is not held any more, it begins anew
+ * with another RINGTAIL_RESET.  None of that waits.  Until its end the position, the
+ * marker and the counters are what they were before.
+ *
  * Events come in order of seq, each once, never torn, and only from whole
  * transactions.  The first call never waits: it brings an event, or says
  * RINGTAIL_CAUGHT_UP.  RINGTAIL_NOTHING before the timeout is over says, once, that
@@ -413,8 +428,8 @@ RINGTAIL_API void ringtail_close(struct ringtail *reader);
  *
  * Return:    enum ringtail_outcome, or a negative error.
  * Errors:    RINGTAIL_E_CANCELED, _CLOSED, _LAPPED, _COMPACTED, _CORRUPT, _RETIRED,
- *            _EPOCH (the feed was made anew), all final; -EACCES the successor
- *            ring may not be read, final; -ENOMEM, -EMFILE the position stays.
+ *            _EPOCH (the feed was made anew), _END, _NO_SNAPSHOT, all final; -EACCES
+ * the successor ring may not be read, final; -ENOMEM, -EMFILE the position stays.
  * Ownership: what @event points to is the reader's, valid until the next read
  *            call or ringtail_close().
  * Threads:   one call at a time on a reader.
@@ -432,6 +447,8 @@ RINGTAIL_API int ringtail_next(struct ringtail *reader, struct ringtail_event *e
  * @timeout_ns: as for ringtail_next()
  *
  * What ringtail_next() has already delivered of a transaction is not repeated.
+ * RINGTAIL_SNAPSHOT: as many entries as lie in memory; they are not copied.  With
+ * RINGTAIL_RESET and RINGTAIL_SNAPSHOT_END nothing is set: see ringtail_position().
  *
  * Return, Errors, Threads, Cost: as ringtail_next().
  * Ownership: the array and what it points to are the reader's, valid until the
@@ -465,7 +482,8 @@ struct ringtail_batch {
  * @timeout_ns: as for ringtail_next(); waits only for the first event
  *
  * Return:    as ringtail_next().  RINGTAIL_EVENT: at least one transaction with at
- *            least one event that matches.
+ *            least one event that matches.  RINGTAIL_SNAPSHOT: entries, each of which
+ *            counts as a transaction here.
  * Errors:    those of ringtail_next(); -EMSGSIZE not even one transaction fits:
  *            need_events and need_data say what it takes, the position is unmoved;
  *            -EINVAL no room for any event.
@@ -515,8 +533,8 @@ RINGTAIL_API int ringtail_borrow(struct ringtail *reader, struct ringtail_event 
 RINGTAIL_API int ringtail_borrow_valid(struct ringtail *reader);
 
 /**
- * ringtail_gap() - the gap that the newest RINGTAIL_GAP, or RINGTAIL_E_LAPPED or
- * RINGTAIL_E_COMPACTED, was about
+ * ringtail_gap() - the gap that the newest RINGTAIL_GAP or RINGTAIL_RESET, or
+ * RINGTAIL_E_LAPPED, _COMPACTED or _EPOCH, was about
  * @reader: a reader
  * @ret: the gap
  *
