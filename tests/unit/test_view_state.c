@@ -12,63 +12,12 @@
 #include <string.h>
 
 #include "client/view_state.h"
+#include "tests/support/no_memory.h"
 
 #define N_KEYS    300u
 #define TXN_MAX   6u
 #define VALUE_MAX 120u
 #define ROUNDS    20000u
-
-/*
- * ---- Memory that runs out ----
- */
-
-static long calls_left = -1; /* until one fails; -1: none does */
-static unsigned n_refused;
-
-#ifdef __has_feature
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer) || \
-	__has_feature(memory_sanitizer)
-#define SANITIZED
-#endif
-#endif
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define SANITIZED
-#endif
-
-#ifndef SANITIZED
-extern void *__libc_malloc(size_t size);
-extern void *__libc_calloc(size_t n, size_t size);
-extern void *__libc_realloc(void *old, size_t size);
-
-static bool is_refused(void)
-{
-	if (calls_left < 0 || calls_left--)
-		return false;
-	n_refused++;
-	errno = ENOMEM;
-	return true;
-}
-
-void *malloc(size_t size)
-{
-	return is_refused() ? NULL : __libc_malloc(size);
-}
-
-void *calloc(size_t n, size_t size)
-{
-	return is_refused() ? NULL : __libc_calloc(n, size);
-}
-
-void *realloc(void *old, size_t size)
-{
-	return is_refused() ? NULL : __libc_realloc(old, size);
-}
-
-void *reallocarray(void *old, size_t n, size_t size)
-{
-	return is_refused() ? NULL : __libc_realloc(old, n * size);
-}
-#endif
 
 /*
  * ---- The plain list ----
@@ -102,7 +51,7 @@ static int teardown(void **state)
 {
 	struct world *w = *state;
 
-	calls_left = -1;
+	t_calls_left = -1;
 	rt_view_state_fini(&w->state);
 	free(w);
 	return 0;
@@ -219,7 +168,7 @@ static void check_order(struct world *w)
 	int e;
 
 	while ((e = rt_order_settle(&w->state.order, &w->state.table)) == -ENOMEM)
-		calls_left = -1;
+		t_calls_left = -1;
 	assert_int_equal(e, 0);
 	assert_true(rt_order_is_settled(order));
 	assert_int_equal(order->n, count(w));
@@ -252,7 +201,7 @@ static void one_txn(struct world *w)
 		for (size_t i = 0; i < txn.n; i++)
 			check_key(w, txn.keys[i]);
 		assert_int_equal(w->state.table.n, count(w));
-		calls_left = -1;
+		t_calls_left = -1;
 		t_ok(rt_view_state_prepare(&w->state, txn.events, txn.n));
 	}
 	rt_view_state_commit(&w->state);
@@ -272,18 +221,18 @@ static void transactions_happen_whole_or_not_at_all(void **state)
 		unsigned often = i % 4096 < 2048 ? 8 : 400;
 
 		if (!t_random_below(&w->random, 4))
-			calls_left = (long)t_random_below(&w->random, 8);
+			t_calls_left = (long)t_random_below(&w->random, 8);
 		one_txn(w);
 		if (!t_random_below(&w->random, often))
 			check_order(w);
 		if (!t_random_below(&w->random, 100))
 			check_all(w);
 	}
-	calls_left = -1;
+	t_calls_left = -1;
 	check_all(w);
 	check_order(w);
-#ifndef SANITIZED
-	assert_true(n_refused > 100);
+#ifdef T_HAS_NO_MEMORY
+	assert_true(t_n_refused > 100);
 #endif
 }
 
