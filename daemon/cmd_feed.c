@@ -15,8 +15,7 @@ void rt_cmd_select(struct rt_session *session, const struct rt_request *request)
 				 "ERR no feed '%.*s'; RINGTAIL.FEEDS lists them",
 				 (int)rt_min(name.len, 80), (const char *)name.ptr);
 	else if (!feed->writer)
-		rt_session_error(session, "ERR feed '%s' is not served: %s",
-				 feed->config->name, feed->reason);
+		rt_not_served(session, feed);
 	else {
 		rt_session_select(session, feed);
 		rt_reply_ok(&session->reply);
@@ -119,15 +118,19 @@ void rt_cmd_ringtail_snapshot(struct rt_session *session,
 	text_pair(&session->reply, "error", keep->error);
 }
 
-static void describe(struct rt_reply *reply, const struct rt_feed *feed, uint64_t index)
+/* To who may not read it only that it is there. */
+static void describe(struct rt_reply *reply, const struct rt_feed *feed, uint64_t index,
+		     bool may_read)
 {
 	const struct rt_writer *writer = feed->writer;
 	char marker[RT_MARKER_LEN + 1], epoch[17];
 
-	rt_reply_map(reply, writer ? 8 : 4);
+	rt_reply_map(reply, !may_read ? 3 : writer ? 8 : 4);
 	text_pair(reply, "name", feed->config->name);
 	int_pair(reply, "index", index);
 	text_pair(reply, "state", writer ? "live" : "not served");
+	if (!may_read)
+		return;
 	if (!writer) {
 		text_pair(reply, "reason", feed->reason);
 		return;
@@ -149,5 +152,6 @@ void rt_cmd_ringtail_feeds(struct rt_session *session, const struct rt_request *
 	(void)request;
 	rt_reply_array(&session->reply, server->config->n_feeds);
 	for (unsigned i = 0; i < server->config->n_feeds; i++)
-		describe(&session->reply, &server->feeds[i], i);
+		describe(&session->reply, &server->feeds[i], i,
+			 rt_session_may_read(session, &server->feeds[i]));
 }

@@ -130,15 +130,18 @@ static void info_log(struct rt_buf *text, const struct rt_feed *feed)
 	rt_text(text, "\r\n");
 }
 
-static void info_feed(struct rt_buf *text, const struct rt_feed *feed, unsigned index)
+/* To who may not read it only that it is there. */
+static void info_feed(struct rt_buf *text, const struct rt_feed *feed, unsigned index,
+		      bool may_read)
 {
 	const struct rt_writer *writer = feed->writer;
 	char marker[RT_MARKER_LEN + 1];
 	uint64_t oldest, head;
 
-	if (!writer) {
-		rt_text(text, "feed%u:name=%s,state=not-served,reason=%s\r\n", index,
-			feed->config->name, feed->reason);
+	if (!may_read || !writer) {
+		rt_text(text, "feed%u:name=%s,state=%s%s%s\r\n", index,
+			feed->config->name, writer ? "live" : "not-served",
+			may_read ? ",reason=" : "", may_read ? feed->reason : "");
 		return;
 	}
 	rt_ring_bounds(&writer->segment, &oldest, &head);
@@ -169,7 +172,8 @@ static void info_feeds(struct rt_buf *text, const struct rt_session *session)
 	const struct rt_server *server = session->server;
 
 	for (unsigned i = 0; i < server->config->n_feeds; i++)
-		info_feed(text, &server->feeds[i], i);
+		info_feed(text, &server->feeds[i], i,
+			  rt_session_may_read(session, &server->feeds[i]));
 }
 
 static void info_keyspace(struct rt_buf *text, const struct rt_session *session)
@@ -177,7 +181,8 @@ static void info_keyspace(struct rt_buf *text, const struct rt_session *session)
 	const struct rt_server *server = session->server;
 
 	for (unsigned i = 0; i < server->config->n_feeds; i++)
-		if (server->feeds[i].writer && server->feeds[i].table.n)
+		if (server->feeds[i].writer && server->feeds[i].table.n &&
+		    rt_session_may_read(session, &server->feeds[i]))
 			rt_text(text, "db%u:keys=%zu,expires=%u,avg_ttl=0\r\n", i,
 				server->feeds[i].table.n, server->feeds[i].lives.n_due);
 }

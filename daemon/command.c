@@ -307,14 +307,21 @@ RT_COLD static void not_permitted(struct rt_session *session, bool publish)
 				 session->feed->gid);
 }
 
+void rt_not_served(struct rt_session *session, const struct rt_feed *feed)
+{
+	bool may_read = rt_session_may_read(session, feed);
+
+	rt_session_error(session, "ERR feed '%s' is not served%s%s", feed->config->name,
+			 may_read ? ": " : "", may_read ? feed->reason : "");
+}
+
 /* May the session do this to the feed, and can the feed do it? */
 RT_INLINE bool is_allowed(struct rt_session *session, const struct rt_command *command)
 {
 	if (!(command->flags & (RT_CMD_WRITE | RT_CMD_READ)))
 		return true;
 	if (RT_UNLIKELY(!session->feed->writer)) {
-		rt_session_error(session, "ERR feed '%s' is not served: %s",
-				 session->feed->config->name, session->feed->reason);
+		rt_not_served(session, session->feed);
 		return false;
 	}
 	if (RT_LIKELY(command->flags & RT_CMD_WRITE ? session->may_publish

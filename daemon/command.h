@@ -73,6 +73,9 @@ void rt_text(struct rt_buf *buf, const char *format, ...)
 RT_COLD void rt_change_refused(struct rt_session *session, int error, size_t key_len,
 			       size_t value_len);
 
+/* The error for a feed that is not served: why, to who may read it. */
+RT_COLD void rt_not_served(struct rt_session *session, const struct rt_feed *feed);
+
 /* The value of a key; @entry NULL: there is none. */
 void rt_reply_entry(struct rt_session *session, const struct rt_entry *entry);
 

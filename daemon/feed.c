@@ -75,6 +75,17 @@ static void see_owner(struct rt_feed *feed)
 	feed->mode = st.st_mode & 0777;
 }
 
+/* Without the name of the feed in front, which whoever shows it has said already. */
+static void set_reason(struct rt_feed *feed, const char *text)
+{
+	char name[RT_NAME_MAX + 16];
+	int len = snprintf(name, sizeof(name), "feed '%s': ", feed->config->name);
+
+	if (len > 0 && !strncmp(text, name, (size_t)len))
+		text += len;
+	(void)snprintf(feed->reason, sizeof(feed->reason), "%s", text);
+}
+
 int rt_feed_open(struct rt_feed *feed, const struct rt_config *config,
 		 const struct rt_feed_config *feed_config)
 {
@@ -99,7 +110,7 @@ int rt_feed_open(struct rt_feed *feed, const struct rt_config *config,
 	if (!r)
 		r = rt_rebuild_end(&rebuild);
 	if (r < 0) {
-		(void)snprintf(feed->reason, sizeof(feed->reason), "%s", fault.text);
+		set_reason(feed, fault.text);
 		return r;
 	}
 	feed->writer = feed->journal.writer;
@@ -192,9 +203,9 @@ static RT_COLD void fail(struct rt_feed *feed)
 	feed->failed = true;
 	feed->failed_round = feed->journal.round + 1;
 	feed->writer = NULL;
-	(void)snprintf(feed->reason, sizeof(feed->reason), "%s",
-		       feed->journal.fault.text);
-	rt_log(RT_LOG_ERROR, "%s; the feed is not served any more", feed->reason);
+	set_reason(feed, feed->journal.fault.text);
+	rt_log(RT_LOG_ERROR, "%s; the feed is not served any more",
+	       feed->journal.fault.text);
 }
 
 /* Is there room in the log for one more event?  @rest_len: values, new and previous. */

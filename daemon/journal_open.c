@@ -9,6 +9,7 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <linux/futex.h>
+#include <sys/stat.h>
 
 #include "daemon/log.h"
 #include "daemon/syncer.h"
@@ -400,6 +401,51 @@ static int catch_up(struct rt_journal *j, const char *dir, const char *log_path,
 	return open_ring(j, dir, log_path, RT_WRITER_NEW_EPOCH, fault);
 }
 
+static uint64_t patience_with(const void *dir_fd)
+{
+	return rt_lock_patience(*(const int *)dir_fd);
+}
+
+/*
+ * A log in memory is beside the ring, where a link may be from a time when it was
+ * elsewhere: that log is another.  Not the link of a writer that is still there.
+ */
+static int leave_link(const struct rt_journal *j, const char *dir, const char *log_path,
+		      struct rt_fault *fault)
+{
+	const char *name = j->config->name;
+	char path[PATH_MAX];
+	struct stat st;
+	int r;
+
+	if (j->config->durability != RT_LOG_MEMORY || lstat(log_path, &st) < 0 ||
+	    !S_ISLNK(st.st_mode))
+		return 0;
+	(void)snprintf(path, sizeof(path), "%s/%s", dir, name);
+
+	AUTO_CLOSE int dir_fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	AUTO_CLOSE int lock_fd =
+		openat(dir_fd, "lock", O_RDWR | O_CLOEXEC | O_NOFOLLOW);
+
+	r = lock_fd < 0 ? 0 : rt_lock_take(lock_fd, patience_with, &dir_fd);
+	if (r == RT_E_BUSY) {
+		rt_fault_set(fault,
+			     "feed '%s' has a writer already; only one at a time may "
+			     "write it",
+			     name);
+		return r;
+	}
+	if (r < 0 || unlink(log_path) < 0) {
+		r = r < 0 ? r : -errno;
+		rt_fault_set(fault, "feed '%s': cannot remove the link %s: %s", name,
+			     log_path, strerror(-r));
+		return r;
+	}
+	rt_log(RT_LOG_INFO,
+	       "feed '%s': its log is in memory now; leaves the one of before", name);
+	return 0;
+}
+
 static int open_both(struct rt_journal *j, const char *dir, const char *log_path,
 		     int (*visit)(void *arg, const struct rt_item *item), void *arg,
 		     const struct rt_log_base *base, struct rt_fault *fault)
@@ -407,6 +453,9 @@ static int open_both(struct rt_journal *j, const char *dir, const char *log_path
 	struct end ring_end;
 	int r;
 
+	r = leave_link(j, dir, log_path, fault);
+	if (r < 0)
+		return r;
 	peek_ring(dir, j->config->name, &ring_end);
 	r = open_log(j, log_path, &ring_end, visit, arg, base, fault);
 	if (!r)

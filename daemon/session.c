@@ -86,13 +86,17 @@ void rt_session_let_go(struct rt_session *session)
 	}
 }
 
+bool rt_session_may_read(const struct rt_session *session, const struct rt_feed *feed)
+{
+	return rt_may_publish(&session->peer, feed->config) ||
+	       rt_may_read(&session->peer, feed->uid, feed->gid, feed->mode);
+}
+
 void rt_session_select(struct rt_session *session, struct rt_feed *feed)
 {
 	session->feed = feed;
 	session->may_publish = rt_may_publish(&session->peer, feed->config);
-	session->may_read =
-		session->may_publish ||
-		rt_may_read(&session->peer, feed->uid, feed->gid, feed->mode);
+	session->may_read = rt_session_may_read(session, feed);
 }
 
 void rt_session_close(struct rt_session *session, const char *format, ...)

@@ -84,6 +84,9 @@ void rt_session_free(struct rt_session *session);
 /* Takes what has come; replies are in reply.buf afterwards. */
 void rt_session_input(struct rt_session *session, uint8_t *bytes, size_t len);
 
+/* May it be told what is in this feed, and how far it is? */
+bool rt_session_may_read(const struct rt_session *session, const struct rt_feed *feed);
+
 /* Selects a feed. */
 void rt_session_select(struct rt_session *session, struct rt_feed *feed);
 

@@ -231,6 +231,7 @@ static void a_damaged_feed_stops_no_other(void **state)
 	t_reply(redis, "v", "GET k");
 	text = ask(redis, "SELECT bad");
 	assert_non_null(strstr(text, "feed 'bad' is not served: "));
+	assert_null(strstr(text, "feed 'bad': ")); /* named once */
 	free(text);
 	redisFree(redis);
 }

@@ -76,3 +76,19 @@ daemon_stop
 daemon_start --data "$data" --feed "$feed,mode=0600"
 same 0 "$(find "$data/main" -name '*.log' -perm /0077 | wc -l)" "segments open to others"
 daemon_stop
+
+echo "# a log in memory is none that was left elsewhere"
+rm -rf "$RINGTAIL_DIR/main" "$data"
+daemon_start --data "$data" --feed "$feed"
+fill 1 3
+daemon_stop
+files=$(cd "$data/main" && find . | sort)
+daemon_start --feed "$feed,durability=memory"
+fill 4 6
+same 6 "$(n_events 6)" "events of before and after"
+[ -d "$RINGTAIL_DIR/main/log" ] && [ ! -L "$RINGTAIL_DIR/main/log" ] || fail "the link is still there"
+same "$files" "$(cd "$data/main" && find . | sort)" "the log that was left"
+daemon_stop
+daemon_start --feed "$feed,durability=memory"
+same 6 "$(at DBSIZE)" "keys of a log in memory"
+daemon_stop

@@ -271,8 +271,19 @@ static void rights_are_those_of_the_peer(void **state)
 	begins(ask_as(session, "MULTI\r\nSET k w\r\nEXEC\r\n"),
 	       "+OK\r\n-NOPERM uid 4000000 may not publish");
 	assert_string_equal(ask_as(session, "PING\r\n"), "+PONG\r\n");
+	/* Nor is it told how far the feed is, or why it is not served. */
+	begins(ask_as(session, "RINGTAIL.FEEDS\r\n"),
+	       "*2\r\n*6\r\n$4\r\nname\r\n$5\r\nsmall\r\n$5\r\nindex\r\n:0\r\n"
+	       "$5\r\nstate\r\n$4\r\nlive\r\n*16\r\n");
+	assert_non_null(strstr(ask_as(session, "INFO feeds\r\n"),
+			       "feed0:name=small,state=live\r\nfeed1:name=other,"
+			       "state=live,seq="));
+	assert_null(strstr(ask_as(session, "INFO keyspace\r\n"), "db0"));
+	rt_journal_close(&f.server.feeds[0].journal, true);
+	f.server.feeds[0].writer = NULL;
+	assert_string_equal(ask_as(session, "GET k\r\n"),
+			    "-ERR feed 'small' is not served\r\n");
 	rt_session_free(session);
-	assert_string_equal(ask("GET k\r\n"), "$1\r\nv\r\n");
 }
 
 static void a_watched_key_that_changes_fails_exec(void **state)
