@@ -147,6 +147,8 @@ static int next_batch(struct ringtail *r)
 		return rt_reader_canceled(
 			r); /* filters can move over a lot in a call */
 	r->log_head = rt_load64(&r->segment.hot->head);
+	r->let_go = rt_max(rt_load64(&r->segment.hot->trimmed),
+			   rt_load64(&r->segment.hot->aged));
 	e = rt_log_reader_next(&r->log, r->log_head, &r->fault, &data);
 	if (e == 1) {
 		rt_batch_open(data, &r->log_at);
@@ -165,6 +167,15 @@ static bool is_committed(struct ringtail *r)
 	if (RT_UNLIKELY(r->log_at.seq > r->log_head))
 		r->log_head = rt_load64(&r->segment.hot->head);
 	return r->log_at.seq <= r->log_head;
+}
+
+/* Not held any more, though its segment is still there?  The log has the last word. */
+static bool is_let_go(struct ringtail *r, uint64_t seq)
+{
+	uint64_t oldest;
+
+	r->let_go = 0;
+	return rt_reader_oldest_in_log(r, &oldest) == 0 && seq < oldest;
 }
 
 /* One transaction of the batch into the buffer, or the rest of one. */
@@ -196,6 +207,8 @@ static int take_txn(struct ringtail *r)
 		    rt_filters_match(&r->filters, item.op, item.key, item.key_len))
 			describe(&item, cursor->txn_size, &buffer->events[buffer->n++]);
 	} while (item.seq < r->next || item.txn_index + 1 < item.txn_size);
+	if (RT_UNLIKELY(item.seq < r->let_go) && is_let_go(r, item.seq))
+		return rt_reader_compacted(r);
 	buffer->last = item.seq;
 	r->next = item.seq + 1;
 	if (buffer->n)
@@ -226,6 +239,8 @@ int rt_reader_fetch_log(struct ringtail *r)
 		outcome = take_txn(r);
 		if (outcome != RINGTAIL_NOTHING)
 			return outcome;
+		if (!r->in_log)
+			return outcome; /* it is in the ring after all */
 		if (r->next != before)
 			continue; /* a transaction of which nothing matches */
 		if (may_leave(r)) {

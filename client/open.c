@@ -77,6 +77,7 @@ static int start_in_log(struct ringtail *r, uint64_t seq, uint64_t oldest,
 {
 	struct rt_fault *fault = rt_open_fault();
 	uint64_t in_log;
+	uint32_t cause;
 	int e = rt_reader_enter_log(r, seq + 1, fault);
 
 	if (!e) {
@@ -85,17 +86,19 @@ static int start_in_log(struct ringtail *r, uint64_t seq, uint64_t oldest,
 	}
 	if (e != -ENOENT && e != RINGTAIL_E_COMPACTED)
 		return e;
-	if (r->on_gap == RINGTAIL_ON_GAP_RESYNC) {
-		start_after(r, seq);
-		return rt_reader_resync_open(r, RINGTAIL_CAUSE_COMPACTED);
-	}
 	if (rt_reader_oldest_in_log(r, &in_log) == 0 && in_log > seq + 1)
 		oldest = rt_min(oldest, in_log);
+	cause = rt_reader_cause(r, oldest, RINGTAIL_CAUSE_COMPACTED);
+	if (r->on_gap == RINGTAIL_ON_GAP_RESYNC) {
+		start_after(r, seq);
+		return rt_reader_resync_open(r, cause);
+	}
 	if (r->on_gap == RINGTAIL_ON_GAP_ERROR) {
 		rt_fault_set(fault,
-			     "feed '%s': compacted: cannot go on after seq %" PRIu64
+			     "feed '%s': %s: cannot go on after seq %" PRIu64
 			     ", the oldest held is %" PRIu64 " (newest %" PRIu64 ")",
-			     r->segment.geo.name, seq, oldest, head);
+			     r->segment.geo.name, rt_reader_gone(cause), seq, oldest,
+			     head);
 		return RINGTAIL_E_COMPACTED;
 	}
 	if (oldest > r->until)
@@ -103,7 +106,7 @@ static int start_in_log(struct ringtail *r, uint64_t seq, uint64_t oldest,
 	r->gap = (struct ringtail_gap_info){
 		.first = seq + 1,
 		.count = oldest - 1 - seq,
-		.cause = RINGTAIL_CAUSE_COMPACTED,
+		.cause = cause,
 	};
 	start_after(r, oldest - 1);
 	r->start = seq;

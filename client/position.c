@@ -128,14 +128,31 @@ static int gap(struct ringtail *r, uint64_t at, uint64_t oldest, uint32_t cause)
 		return RINGTAIL_GAP;
 	}
 	r->gap = gap;
-	if (cause == RINGTAIL_CAUSE_COMPACTED)
-		return rt_reader_stop(r, RINGTAIL_E_COMPACTED);
-	return rt_reader_stop(r, RINGTAIL_E_LAPPED);
+	if (cause == RINGTAIL_CAUSE_LAPPED)
+		return rt_reader_stop(r, RINGTAIL_E_LAPPED);
+	return rt_reader_stop(r, RINGTAIL_E_COMPACTED);
+}
+
+uint32_t rt_reader_cause(const struct ringtail *r, uint64_t oldest, uint32_t otherwise)
+{
+	uint64_t trimmed = rt_load64(&r->segment.hot->trimmed);
+	uint64_t aged = rt_load64(&r->segment.hot->aged);
+
+	/* The oldest is the first of its transaction, which can be below these. */
+	if (rt_max(trimmed, aged) < oldest)
+		return otherwise;
+	return aged >= trimmed ? RINGTAIL_CAUSE_EXPIRED : RINGTAIL_CAUSE_COMPACTED;
+}
+
+const char *rt_reader_gone(uint32_t cause)
+{
+	return cause == RINGTAIL_CAUSE_EXPIRED ? "compacted by age" : "compacted";
 }
 
 int rt_reader_compacted(struct ringtail *r)
 {
 	uint64_t oldest, head, in_log;
+	uint32_t cause;
 
 	r->in_log = false;
 	rt_ring_bounds(&r->segment, &oldest, &head);
@@ -145,11 +162,13 @@ int rt_reader_compacted(struct ringtail *r)
 		return RINGTAIL_NOTHING; /* it is in the ring after all */
 	if (is_fresh(r))
 		return restart_at(r, oldest);
+	cause = rt_reader_cause(r, oldest, RINGTAIL_CAUSE_COMPACTED);
 	rt_fault_set(&r->fault,
-		     "feed '%s': compacted: events %" PRIu64 " to %" PRIu64
+		     "feed '%s': %s: events %" PRIu64 " to %" PRIu64
 		     " are no longer held (oldest %" PRIu64 ", newest %" PRIu64 ")",
-		     r->segment.geo.name, r->next, oldest - 1, oldest, head);
-	return gap(r, oldest, oldest, RINGTAIL_CAUSE_COMPACTED);
+		     r->segment.geo.name, rt_reader_gone(cause), r->next, oldest - 1,
+		     oldest, head);
+	return gap(r, oldest, oldest, cause);
 }
 
 static int corrupt(struct ringtail *r, uint64_t seq)
@@ -168,6 +187,8 @@ static int lapped_without_log(struct ringtail *r)
 	/* The floor is above all that was ever committed, or that ever can be. */
 	if (oldest <= r->next || head > RT_SEQ_MAX)
 		return corrupt(r, r->next);
+	if (rt_reader_cause(r, oldest, RINGTAIL_CAUSE_LAPPED) != RINGTAIL_CAUSE_LAPPED)
+		return rt_reader_compacted(r);
 	at = fresh || r->on_gap == RINGTAIL_ON_GAP_SKIP ? resume_at(r, oldest, head)
 							: oldest;
 	if (fresh)

@@ -49,6 +49,7 @@ struct ringtail {
 	struct rt_log_reader log;
 	struct rt_batch_cursor log_at; /* what is left of its newest batch */
 	uint64_t log_head; /* head, as it was when it was last needed there */
+	uint64_t let_go;   /* likewise: below it nothing counts as held */
 	struct rt_resync resync;
 
 	uint64_t start;
@@ -139,6 +140,13 @@ int rt_reader_can_resync(struct ringtail *r);
 int rt_reader_resync_next(struct ringtail *r);
 
 void rt_resync_fini(struct rt_resync *resync);
+
+/*
+ * Why what is older than @oldest is not held: let go by the writer for its age, or by a
+ * trim; else @otherwise.  enum ringtail_cause.
+ */
+uint32_t rt_reader_cause(const struct ringtail *r, uint64_t oldest, uint32_t otherwise);
+const char *rt_reader_gone(uint32_t cause); /* in words */
 
 /* ---- history.c; all of it does nothing but say -ENOENT for a feed without a log ----
  */

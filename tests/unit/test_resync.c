@@ -346,6 +346,62 @@ static void a_marker_of_another_history(void **state)
 /* The log in the new epoch first, then the ring, as a daemon does it. */
 
 /*
+ * ---- Let go ----
+ */
+
+/* As a daemon does it: first what makes it last, then why, then the ring. */
+static void let_go(uint64_t trimmed, uint64_t aged)
+{
+	const struct rt_floor floor = { trimmed, aged };
+
+	t_ok(rt_log_set_floor(&h.log, &floor, &h.fault));
+	rt_store64(&h.rig->w->hot->trimmed, trimmed);
+	rt_store64(&h.rig->w->hot->aged, aged);
+	(void)rt_writer_forget(h.rig->w, rt_max(trimmed, aged));
+}
+
+static void what_is_let_go_is_gone_at_once_and_says_why(void **state)
+{
+	struct rig *rig = begin(state);
+	struct ringtail *by_error, *by_skip, *by_resync, *r;
+	struct ringtail_event e;
+	uint64_t at;
+
+	puts_of_many();
+	snapshot();
+	puts_of_all(1000);
+	by_error = rig_read(rig, rig_after(h.saved.seq));
+	by_skip = rig_read(rig, rig_skip(h.saved.seq));
+	by_resync = rig_read(rig, resyncing(h.saved.seq));
+	t_is(next(by_error, &e), RINGTAIL_EVENT);
+	t_is(next(by_skip, &e), RINGTAIL_EVENT);
+	t_is(next(by_resync, &e), RINGTAIL_EVENT);
+	assert_true(by_skip->in_log); /* in a segment that stays */
+	at = ringtail_position(by_skip);
+
+	snapshot();
+	let_go(0, h.saved.seq - 9);
+	t_is(next(by_skip, &e), RINGTAIL_GAP);
+	rig_gap(by_skip, at + 1, h.saved.seq - 10 - at, 0, RINGTAIL_CAUSE_EXPIRED);
+	t_is(next(by_skip, &e), RINGTAIL_EVENT);
+	assert_int_equal(e.seq, h.saved.seq - 9);
+
+	t_is(next(by_error, &e), RINGTAIL_E_COMPACTED);
+	assert_non_null(strstr(ringtail_error(by_error), "by age"));
+
+	t_is(next(by_resync, &e), RINGTAIL_RESET);
+	rig_gap(by_resync, at + 1, h.saved.seq - at, 10, RINGTAIL_CAUSE_EXPIRED);
+	gives_entries(by_resync, &h.saved, 0, N_KEYS);
+
+	let_go(h.saved.seq - 4, h.saved.seq - 9);
+	r = rig_read(rig, rig_skip(5));
+	t_is(next(r, &e), RINGTAIL_GAP);
+	rig_gap(r, 6, h.saved.seq - 10, 0, RINGTAIL_CAUSE_COMPACTED);
+	t_is(next(r, &e), RINGTAIL_EVENT);
+	assert_int_equal(e.seq, h.saved.seq - 4);
+}
+
+/*
  * ---- A new history ----
  */
 
@@ -501,6 +557,7 @@ int main(void)
 		TR(compacted_at_the_start),
 		TR(compacted_while_reading_by_any_call),
 		TR(a_marker_of_another_history),
+		TR(what_is_let_go_is_gone_at_once_and_says_why),
 		TR(who_continues_a_history_gets_no_state),
 		TR(a_new_history_is_read_from_its_state),
 		TR(the_other_policies_are_told_of_a_new_history),
