@@ -690,8 +690,12 @@ int rt_feed_set_access(struct rt_feed *feed, struct rt_access access,
 		access.uid = feed->uid;
 	if (access.gid == (gid_t)-1)
 		access.gid = feed->gid;
+	rt_retention_set_access(feed);
 	r = rt_journal_set_access(&feed->journal, access.mode, access.uid, access.gid);
-	see_owner(feed);
+	if (feed->journal.broken)
+		fail(feed);
+	else
+		see_owner(feed);
 	if (r < 0) {
 		*fault = feed->journal.fault;
 		return r;

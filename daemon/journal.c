@@ -406,7 +406,10 @@ int rt_journal_sync_end(struct rt_journal *j, int result)
 int rt_journal_set_access(struct rt_journal *j, mode_t mode, uid_t uid, gid_t gid)
 {
 	struct rt_ring_config ring = j->writer->config;
-	int r;
+	int r = rt_journal_flush(j); /* nothing may be on its way to the log */
+
+	if (r < 0)
+		return r;
 
 	ring.mode = mode;
 	ring.uid = uid;

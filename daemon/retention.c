@@ -406,6 +406,19 @@ static void made(struct rt_feed *feed, const struct rt_snap_job *job)
 	       (unsigned long long)keep->n_entries);
 }
 
+/* It was done before it could be canceled, for those who could read before. */
+static void mind_access(const struct rt_feed *feed, const struct rt_build *build)
+{
+	const struct rt_log *log = &feed->journal.log;
+	struct rt_fault fault;
+
+	if (build->file_mode == log->config.file_mode &&
+	    build->uid == log->config.uid && build->gid == log->config.gid)
+		return;
+	if (rt_log_give_files(log, &fault) < 0)
+		rt_log(RT_LOG_ERROR, "feed '%s': %s", feed->config->name, fault.text);
+}
+
 /* What the thread has done. */
 static void take(struct rt_feed *feed)
 {
@@ -413,6 +426,8 @@ static void take(struct rt_feed *feed)
 	struct rt_snap_job *job = &keep->job;
 	int r = job->result;
 
+	if (r >= 0)
+		mind_access(feed, &job->build);
 	if (job->n_removed)
 		rt_log(RT_LOG_WARNING, "feed '%s': removed %u damaged snapshots: %s",
 		       feed->config->name, job->n_removed, job->fault.text);
@@ -491,6 +506,15 @@ void rt_retention_look(struct rt_feed *feed)
 			       RT_SNAP_DONE)))
 		return;
 	rt_retention_tick(feed);
+}
+
+void rt_retention_set_access(struct rt_feed *feed)
+{
+	struct rt_snap_job *job = &feed->retention.job;
+
+	/* What is canceled is still due, and begun with the next look. */
+	if (atomic_load(&job->stage) != RT_SNAP_IDLE)
+		atomic_store(&job->cancel, true);
 }
 
 uint64_t rt_retention_ask(struct rt_feed *feed)

@@ -77,6 +77,9 @@ uint64_t rt_retention_ask(struct rt_feed *feed);
  */
 int rt_retention_trim(struct rt_feed *feed, uint64_t seq, uint64_t *ret);
 
+/* Who may read the feed has changed: a snapshot in the making is begun again. */
+void rt_retention_set_access(struct rt_feed *feed);
+
 /* Oldest event that is held; the one to come if there is none. */
 uint64_t rt_retention_oldest(const struct rt_feed *feed);
 

@@ -167,6 +167,8 @@ static void carry_words(struct rt_writer *w, const struct rt_hot *old)
 	rt_store64(&hot->n_writers, rt_load64(&old->n_writers));
 	rt_store64(&hot->n_txns, w->n_txns = rt_load64(&old->n_txns));
 	rt_store64(&hot->n_bytes, w->n_bytes = rt_load64(&old->n_bytes));
+	rt_store64(&hot->trimmed, rt_load64(&old->trimmed));
+	rt_store64(&hot->aged, rt_load64(&old->aged));
 }
 
 /* The same of a writer that goes on without a break: what a start begins anew. */

@@ -199,6 +199,8 @@ static int roll(struct rt_log *log, uint64_t batch_size, struct rt_fault *fault)
 	r = make_segment(log, size, &fd);
 	if (r < 0)
 		return fail(log, fault, "begin a segment", r);
+	if (log->fd >= 0 && log->segment_first == log->next)
+		log->n_bytes -= RT_LOG_START; /* nothing was in it; it is replaced */
 	finish_segment(log);
 	log->fd = fd;
 	log->segment_first = log->next;
@@ -209,6 +211,12 @@ static int roll(struct rt_log *log, uint64_t batch_size, struct rt_fault *fault)
 		log->oldest = log->next;
 	open_index(log);
 	return 0;
+}
+
+int rt_log_roll(struct rt_log *log, struct rt_fault *fault)
+{
+	return log->fd < 0 ? 0
+			   : roll(log, 0, fault); /* else the next batch begins one */
 }
 
 /*

@@ -156,11 +156,19 @@ int rt_log_unwrote(struct rt_log *log, int error, bool sync_failed,
 int rt_log_append(struct rt_log *log, struct rt_batch *batch, struct rt_fault *fault);
 
 /*
- * Who may read its files, from now on and of those that are there, snapshots too.
- * Negative, with a text that names the file; what could be changed was.
+ * Who may read its files, from now on and of those that are there, snapshots too.  A
+ * new segment begins, since who has the one that is written open goes on reading it; so
+ * no write may be in flight.  Negative, with a text that names the file; what could be
+ * changed was.
  */
 int rt_log_set_access(struct rt_log *log, mode_t mode, uid_t uid, gid_t gid,
 		      struct rt_fault *fault);
+
+/* Gives the files that are there the access that the configuration says. */
+int rt_log_give_files(const struct rt_log *log, struct rt_fault *fault);
+
+/* Begins a new segment. */
+int rt_log_roll(struct rt_log *log, struct rt_fault *fault);
 
 /* For RT_LOG_OS.  A failed sync is final: see `failed`. */
 int rt_log_sync(struct rt_log *log, struct rt_fault *fault);

@@ -48,17 +48,13 @@ static int give(const struct rt_log *log, const char *name, struct rt_fault *fau
 	return r;
 }
 
-int rt_log_set_access(struct rt_log *log, mode_t mode, uid_t uid, gid_t gid,
-		      struct rt_fault *fault)
+int rt_log_give_files(const struct rt_log *log, struct rt_fault *fault)
 {
 	int fd = openat(log->dir_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	AUTO(close_dir) DIR *dir = fd < 0 ? NULL : fdopendir(fd);
 	const struct dirent *entry;
 	int first = 0;
 
-	log->config.file_mode = mode;
-	log->config.uid = uid;
-	log->config.gid = gid;
 	if (!dir) {
 		first = -errno;
 		rt_fault_set(fault, "%s: %s", log->what, strerror(-first));
@@ -74,4 +70,17 @@ int rt_log_set_access(struct rt_log *log, mode_t mode, uid_t uid, gid_t gid,
 		first = first ? first : r;
 	}
 	return first;
+}
+
+int rt_log_set_access(struct rt_log *log, mode_t mode, uid_t uid, gid_t gid,
+		      struct rt_fault *fault)
+{
+	int r, e;
+
+	log->config.file_mode = mode;
+	log->config.uid = uid;
+	log->config.gid = gid;
+	r = rt_log_roll(log, fault);
+	e = rt_log_give_files(log, r ? NULL : fault);
+	return r ? r : e;
 }

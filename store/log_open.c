@@ -143,8 +143,7 @@ static int adopt_segments(struct rt_log *log, const struct rt_walk *walk,
 	remove_stillborn(log, walk);
 	/* Who may read the feed may have changed since; its files follow if they can.
 	 */
-	(void)rt_log_set_access(log, log->config.file_mode, log->config.uid,
-				log->config.gid, NULL);
+	(void)rt_log_give_files(log, NULL);
 	r = adopt_last(log, walk, fault);
 	if (r < 0)
 		return r;

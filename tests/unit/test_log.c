@@ -4,6 +4,8 @@
  */
 #include "tests/unit/logrig.h"
 
+#include <sys/stat.h>
+
 /*
  * ---- Faults ----
  */
@@ -439,6 +441,69 @@ static void retention_by_age(void **state)
 }
 
 /*
+ * ---- Access ----
+ */
+
+static mode_t mode_of(const char *path)
+{
+	struct stat st;
+
+	assert_int_equal(stat(path, &st), 0);
+	return st.st_mode & 07777;
+}
+
+/* Who has a segment open may go on reading it: so nothing new comes into it. */
+static void access_changes_for_what_is_there_and_what_comes(void **state)
+{
+	struct logrig *rig = *state;
+	struct stat st;
+
+	lr_open(rig);
+	lr_append(rig, 5);
+	t_write_file(t_path(rig->path, "00000000000000000005.snap"), "x", 1);
+	t_ok(rt_log_set_access(&rig->log, 0604, (uid_t)-1, (gid_t)-1, &rig->fault));
+	assert_int_equal(mode_of(lr_segment(rig, 1, ".log")), 0604);
+	assert_int_equal(mode_of(lr_segment(rig, 1, ".idx")), 0604);
+	assert_int_equal(mode_of(lr_segment(rig, 5, ".snap")), 0604);
+	assert_int_equal(mode_of(t_path(rig->path, "epochs")), 0644);
+	assert_int_equal(mode_of(t_path(rig->path, "lock")), 0600);
+	assert_int_equal(stat(lr_segment(rig, 1, ".log"), &st), 0);
+	lr_append(rig, 5);
+	assert_int_equal(mode_of(lr_segment(rig, rig->log.segment_first, ".log")),
+			 0604);
+	{
+		off_t size = st.st_size;
+
+		assert_int_equal(stat(lr_segment(rig, 1, ".log"), &st), 0);
+		assert_int_equal(st.st_size, size);
+	}
+	assert_int_equal(rig->log.n_bytes, bytes_on_disk(rig));
+	t_ok(unlink(lr_segment(rig, 5, ".snap")));
+	assert_holds(rig, rig->log.next - 1);
+}
+
+/* The newest segment is empty: another one takes its place. */
+static void access_changes_again_and_again(void **state)
+{
+	struct logrig *rig = *state;
+	uint64_t ino;
+	struct stat st;
+
+	lr_open(rig);
+	lr_append(rig, 5);
+	t_ok(rt_log_set_access(&rig->log, 0604, (uid_t)-1, (gid_t)-1, &rig->fault));
+	assert_int_equal(stat(lr_segment(rig, rig->log.segment_first, ".log"), &st), 0);
+	ino = st.st_ino;
+	t_ok(rt_log_set_access(&rig->log, 0640, (uid_t)-1, (gid_t)-1, &rig->fault));
+	assert_int_equal(stat(lr_segment(rig, rig->log.segment_first, ".log"), &st), 0);
+	assert_int_not_equal(st.st_ino, ino);
+	assert_int_equal(rig->log.n_bytes, bytes_on_disk(rig));
+	lr_append(rig, 5);
+	assert_int_equal(rig->log.n_bytes, bytes_on_disk(rig));
+	assert_holds(rig, rig->log.next - 1);
+}
+
+/*
  * ---- Epochs ----
  */
 
@@ -565,6 +630,8 @@ int main(void)
 		T(drop_below_never_takes_what_is_needed),
 		T(retention_by_bytes),
 		T(retention_by_age),
+		T(access_changes_for_what_is_there_and_what_comes),
+		T(access_changes_again_and_again),
 		T(epochs_are_good_below_their_end),
 		T(an_epoch_in_which_nothing_was_is_forgotten),
 		T(epochs_without_end),

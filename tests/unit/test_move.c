@@ -60,6 +60,8 @@ static void what_is_known_of_the_feed_goes_along(void **state)
 	rig_put(rig, 100); /* more than the ring holds */
 	rig_txn(rig, 3);
 	rt_store64(&rig->w->hot->synced_seq, 77);
+	rt_store64(&rig->w->hot->trimmed, 5);
+	rt_store64(&rig->w->hot->aged, 4);
 	rt_store32(&rig->w->hot->durability, RT_STATE_CLOSED);
 	r = rig_read(rig, rig_after(103));
 	t_ok(ringtail_get_info(r, &was));
@@ -77,6 +79,8 @@ static void what_is_known_of_the_feed_goes_along(void **state)
 	assert_int_equal(is.n_writers, was.n_writers);
 	assert_int_equal(is.n_txns, 101);
 	assert_int_equal(is.synced_seq, 77);
+	assert_int_equal(rt_load64(&rig->w->hot->trimmed), 5);
+	assert_int_equal(rt_load64(&rig->w->hot->aged), 4);
 	assert_int_equal(is.durability, was.durability);
 	assert_int_equal(is.state, RINGTAIL_LIVE);
 	assert_int_equal(is.writer_pid, getpid());
@@ -210,7 +214,7 @@ static void sleepers_come_along(void **state)
 				usleep(100);
 		}
 		while (__atomic_load_n(&s.last, __ATOMIC_RELAXED) < rig->w->next - 1 &&
-		       !__atomic_load_n(&s.outcome, __ATOMIC_RELAXED))
+		       __atomic_load_n(&s.outcome, __ATOMIC_RELAXED) >= 0)
 			usleep(100);
 		usleep(500);
 		move_to_mode(rig, i % 2 ? 0640 : 0600);
