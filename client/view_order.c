@@ -189,7 +189,7 @@ int rt_order_settle(struct rt_order *order, const struct rt_table *table)
 
 size_t rt_order_find(const struct rt_order *order, const void *key, size_t len)
 {
-	size_t low = 0, high = order->n;
+	size_t low = 0, high = len ? order->n : 0;
 
 	while (low < high) {
 		size_t mid = low + (high - low) / 2;

@@ -13,7 +13,7 @@
 #include <stdlib.h>
 
 static long t_calls_left = -1; /* until one is refused; -1: none is */
-static unsigned t_n_refused;
+__attribute__((unused)) static unsigned t_n_refused;
 
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 #define T_SANITIZED
