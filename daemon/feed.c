@@ -36,9 +36,8 @@ struct rt_holder *rt_feed_holder(struct rt_feed *feed)
 	return holder;
 }
 
-/* The folder of the log, by durability; empty: none. */
-static int log_path(const struct rt_config *config, const struct rt_feed_config *feed,
-		    char ret[PATH_MAX])
+int rt_feed_log_path(const struct rt_config *config, const struct rt_feed_config *feed,
+		     char ret[PATH_MAX])
 {
 	int n = 0;
 
@@ -102,7 +101,7 @@ int rt_feed_open(struct rt_feed *feed, const struct rt_config *config,
 				  .gid = (gid_t)-1 };
 	r = rt_table_init(&feed->table, rt_random64());
 	if (!r)
-		r = log_path(config, feed_config, path);
+		r = rt_feed_log_path(config, feed_config, path);
 	if (!r)
 		r = rt_journal_open(&feed->journal, config->dir, path[0] ? path : NULL,
 				    feed_config, rt_rebuild_event, &rebuild, &base,

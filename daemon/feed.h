@@ -16,6 +16,8 @@
 #ifndef RINGTAIL_DAEMON_FEED_H
 #define RINGTAIL_DAEMON_FEED_H
 
+#include <limits.h>
+
 #include "daemon/config.h"
 #include "daemon/expiry.h"
 #include "daemon/journal.h"
@@ -69,6 +71,10 @@ struct rt_feed {
 int rt_feed_open(struct rt_feed *feed, const struct rt_config *config,
 		 const struct rt_feed_config *feed_config);
 void rt_feed_close(struct rt_feed *feed);
+
+/* The folder of the log, by durability; empty: none. */
+int rt_feed_log_path(const struct rt_config *config, const struct rt_feed_config *feed,
+		     char ret[PATH_MAX]);
 
 /* Every key and what ends it, as if there had been none; the table is none then. */
 void rt_feed_forget(struct rt_feed *feed);

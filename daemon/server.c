@@ -24,24 +24,7 @@ int rt_server_open(struct rt_server *server, struct rt_config *config)
 	*server = (struct rt_server){ .config = config, .wake_fd = -1 };
 	server->now_ns = server->started_ns = rt_now_ns(CLOCK_REALTIME);
 	rt_snapshotter_init(&server->snapshotter);
-	server->feeds = calloc(config->n_feeds, sizeof(*server->feeds));
-	if (!server->feeds)
-		return -ENOMEM;
-	for (unsigned i = 0; i < config->n_feeds; i++) {
-		struct rt_feed *feed = &server->feeds[i];
-
-		if (rt_feed_open(feed, config, &config->feeds[i]) < 0) {
-			rt_log(RT_LOG_ERROR, "feed '%s' is not served: %s",
-			       config->feeds[i].name, feed->reason);
-			continue;
-		}
-		server->n_served++;
-		rt_retention_open(feed, &server->snapshotter);
-		rt_log(RT_LOG_INFO, "feed '%s': at seq %llu, %zu keys from seq %llu on",
-		       config->feeds[i].name, (unsigned long long)rt_feed_seq(feed),
-		       feed->table.n, (unsigned long long)feed->rebuilt_from);
-	}
-	return server->n_served ? 0 : -ENOENT;
+	return rt_feeds_open(server);
 }
 
 int rt_server_attach(struct rt_server *server, struct rt_loop *loop)
@@ -66,7 +49,9 @@ void rt_server_close(struct rt_server *server)
 		rt_feed_close(&server->feeds[i]);
 	rt_snapshotter_fini(&server->snapshotter);
 	free(server->feeds);
+	free(server->retries);
 	server->feeds = NULL;
+	server->retries = NULL;
 	rt_close_fd(&server->wake_fd);
 	server->wake_fd = -1;
 }
@@ -229,6 +214,7 @@ static void on_tick(void *ctx)
 
 	for (unsigned i = 0; i < server->config->n_feeds; i++)
 		rt_feed_tick(&server->feeds[i]);
+	rt_feeds_retry(server, false);
 	begin_syncs(server);
 	end_overdue(server);
 	rt_log_tick();
@@ -241,6 +227,7 @@ static void on_signalled(void *ctx, int signo)
 
 	if (signo == SIGHUP) {
 		rt_server_reload(server);
+		rt_feeds_retry(server, true);
 		return;
 	}
 	if (server->stopping)

@@ -23,9 +23,16 @@ struct rt_stats {
 	uint64_t bytes_out;
 };
 
+/* Of a feed that could not be opened: when to try it again. */
+struct rt_retry {
+	uint64_t wait_ns; /* since the last try, at least; 0: it was opened */
+	uint64_t at_ns;   /* CLOCK_MONOTONIC; 0: not by itself */
+};
+
 struct rt_server {
 	struct rt_config *config; /* a reload changes what can be changed */
 	struct rt_feed *feeds;    /* as many as config->n_feeds */
+	struct rt_retry *retries; /* likewise */
 	struct rt_snapshotter snapshotter;
 	struct rt_loop *loop; /* NULL in tests of what needs none */
 	struct rt_session *sessions;
@@ -48,6 +55,14 @@ struct rt_server {
 
 /* Opens the feeds; negative, with everything logged, if none can be served. */
 int rt_server_open(struct rt_server *server, struct rt_config *config);
+/*
+ * feeds.c: opens all feeds, -ENOENT if none can be; and again those that could not be,
+ * when it is time for that, or now (@all).  One that failed while it was served is
+ * for a restart: what became of its log has to be looked at.
+ */
+int rt_feeds_open(struct rt_server *server);
+void rt_feeds_retry(struct rt_server *server, bool all);
+
 /* Before rt_loop_run(). */
 int rt_server_attach(struct rt_server *server, struct rt_loop *loop);
 void rt_server_close(struct rt_server *server);

@@ -1,0 +1,139 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The feeds of the daemon: opened at start, and those that could not be again and
+ * again, in case the reason goes away: another writer, a full disk, a folder that is
+ * missing.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+
+#include "daemon/log.h"
+#include "daemon/server.h"
+#include "daemon/session.h"
+
+#define FIRST_WAIT_NS UINT64_C(1000000000)
+#define MAX_WAIT_NS   UINT64_C(60000000000)
+#define WAIT_SHARE    20u /* a try stops all else: at most such a part of the time */
+
+/* What does not go away by itself; a signal has it tried again all the same. */
+static bool is_lasting(int error)
+{
+	return error == RT_E_CORRUPT || error == RT_E_VERSION || error == -EINVAL;
+}
+
+/* A lock file that somebody holds; opening the feed would wait a while for that. */
+static bool is_held(const char *folder)
+{
+	struct flock lock = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
+	char path[PATH_MAX];
+
+	(void)snprintf(path, sizeof(path), "%s/lock", folder);
+
+	AUTO_CLOSE int fd = open(path, O_RDWR | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+
+	return fd >= 0 && fcntl(fd, F_OFD_GETLK, &lock) == 0 && lock.l_type != F_UNLCK;
+}
+
+static bool is_busy(const struct rt_config *config, const struct rt_feed_config *feed)
+{
+	char ring[PATH_MAX], log[PATH_MAX];
+
+	(void)snprintf(ring, sizeof(ring), "%s/%s", config->dir, feed->name);
+	return is_held(ring) ||
+	       (rt_feed_log_path(config, feed, log) == 0 && log[0] && is_held(log));
+}
+
+static int open_feed(struct rt_server *server, unsigned i)
+{
+	const struct rt_feed_config *config = &server->config->feeds[i];
+	struct rt_feed *feed = &server->feeds[i];
+	int r = rt_feed_open(feed, server->config, config);
+
+	if (r < 0)
+		return r;
+	rt_retention_open(feed, &server->snapshotter);
+	if (server->loop)
+		r = rt_feed_detach(feed, server->wake_fd);
+	if (r < 0) {
+		rt_feed_close(feed);
+		(void)snprintf(feed->reason, sizeof(feed->reason), "%s", strerror(-r));
+		return r;
+	}
+	server->n_served++;
+	rt_log(RT_LOG_INFO, "feed '%s': at seq %llu, %zu keys from seq %llu on",
+	       config->name, (unsigned long long)rt_feed_seq(feed), feed->table.n,
+	       (unsigned long long)feed->rebuilt_from);
+	return 0;
+}
+
+/* When to try again what has failed with @error, after a try that took @took_ns. */
+static void plan(struct rt_retry *retry, int error, uint64_t took_ns)
+{
+	retry->wait_ns = retry->wait_ns ? retry->wait_ns * 2 : FIRST_WAIT_NS;
+	retry->wait_ns = rt_min(retry->wait_ns, MAX_WAIT_NS);
+	retry->at_ns = is_lasting(error)
+			       ? 0
+			       : rt_now_ns(CLOCK_MONOTONIC) +
+					 rt_max(retry->wait_ns, took_ns * WAIT_SHARE);
+}
+
+static void try_open(struct rt_server *server, unsigned i)
+{
+	uint64_t begun_ns = rt_now_ns(CLOCK_MONOTONIC);
+	struct rt_retry *retry = &server->retries[i];
+	bool first = !retry->wait_ns;
+	int r = open_feed(server, i);
+
+	if (r >= 0 || server->feeds[i].failed) {
+		*retry = (struct rt_retry){ 0 };
+		return;
+	}
+	plan(retry, r, rt_now_ns(CLOCK_MONOTONIC) - begun_ns);
+	rt_log(first ? RT_LOG_ERROR : RT_LOG_WARNING, "feed '%s' is not served: %s; %s",
+	       server->config->feeds[i].name, server->feeds[i].reason,
+	       retry->at_ns ? "trying again from time to time, and on SIGHUP"
+			    : "SIGHUP has it tried again");
+}
+
+int rt_feeds_open(struct rt_server *server)
+{
+	unsigned n = server->config->n_feeds;
+
+	server->feeds = calloc(n, sizeof(*server->feeds));
+	server->retries = calloc(n, sizeof(*server->retries));
+	if (!server->feeds || !server->retries)
+		return -ENOMEM;
+	for (unsigned i = 0; i < n; i++)
+		try_open(server, i);
+	return server->n_served ? 0 : -ENOENT;
+}
+
+/* What sessions may do was worked out when they selected the feed. */
+static void tell_sessions(struct rt_server *server, struct rt_feed *feed)
+{
+	for (struct rt_session *s = server->sessions; s; s = s->next)
+		if (s->feed == feed)
+			rt_session_select(s, feed);
+}
+
+void rt_feeds_retry(struct rt_server *server, bool all)
+{
+	uint64_t now_ns = rt_now_ns(CLOCK_MONOTONIC);
+
+	for (unsigned i = 0; i < server->config->n_feeds && !server->stopping; i++) {
+		struct rt_retry *retry = &server->retries[i];
+		struct rt_feed *feed = &server->feeds[i];
+
+		if (!retry->wait_ns ||
+		    (!all && (!retry->at_ns || now_ns < retry->at_ns)))
+			continue;
+		if (is_busy(server->config, &server->config->feeds[i])) {
+			plan(retry, RT_E_BUSY, 0);
+			continue;
+		}
+		rt_feed_close(feed);
+		try_open(server, i);
+		tell_sessions(server, feed);
+	}
+}
