@@ -89,7 +89,8 @@ static void try_open(struct rt_server *server, unsigned i)
 		*retry = (struct rt_retry){ 0 };
 		return;
 	}
-	plan(retry, r, rt_now_ns(CLOCK_MONOTONIC) - begun_ns);
+	/* For another writer it was waiting, which the next try does not. */
+	plan(retry, r, r == RT_E_BUSY ? 0 : rt_now_ns(CLOCK_MONOTONIC) - begun_ns);
 	rt_log(first ? RT_LOG_ERROR : RT_LOG_WARNING, "feed '%s' is not served: %s; %s",
 	       server->config->feeds[i].name, server->feeds[i].reason,
 	       retry->at_ns ? "trying again from time to time, and on SIGHUP"
