@@ -3,10 +3,8 @@
 
 #include <errno.h>
 #include <limits.h>
-#include <sys/stat.h>
 
 #include "daemon/log.h"
-#include "daemon/rebuild.h"
 
 #define NS_PER_MS UINT64_C(1000000)
 #define UNDO_KEEP 4096u /* room for undoing that stays between transactions */
@@ -15,142 +13,12 @@
 #define LIFE_OVERHEAD (sizeof(struct rt_life) + sizeof(struct rt_due)) /* its terms */
 #define SWEEP_MAX     4096u /* keys that are due and deleted in one round */
 
-/*
- * ---- Opening -----------------------------------------------------------------
- */
-
 static void free_entry(struct rt_feed *feed, struct rt_entry *entry)
 {
 	if (!entry)
 		return;
 	rt_lives_drop(&feed->lives, entry);
 	free(entry);
-}
-
-struct rt_holder *rt_feed_holder(struct rt_feed *feed)
-{
-	struct rt_holder *holder = calloc(1, sizeof(*holder));
-
-	if (holder)
-		holder->feed = feed;
-	return holder;
-}
-
-int rt_feed_log_path(const struct rt_config *config, const struct rt_feed_config *feed,
-		     char ret[PATH_MAX])
-{
-	int n = 0;
-
-	ret[0] = 0;
-	if (feed->durability == RT_LOG_MEMORY)
-		n = snprintf(ret, PATH_MAX, "%s/%s/log", config->dir, feed->name);
-	else if (feed->durability != RT_DURABILITY_NONE)
-		n = snprintf(ret, PATH_MAX, "%s/%s", config->data, feed->name);
-	return n < 0 || n >= PATH_MAX ? -ENAMETOOLONG : 0;
-}
-
-/* Before anybody can see it: what ended while no daemon ran. */
-static int sweep_past(struct rt_feed *feed)
-{
-	uint64_t now_ns = rt_now_ns(CLOCK_REALTIME);
-
-	feed->now_ms = now_ns / NS_PER_MS;
-	if (rt_feed_next_ms(feed) > feed->now_ms)
-		return 0;
-	rt_feed_set_time(feed, now_ns);
-	while (rt_feed_next_ms(feed) <= feed->now_ms)
-		rt_feed_sweep(feed);
-	return rt_feed_flush(feed);
-}
-
-static void see_owner(struct rt_feed *feed)
-{
-	struct stat st;
-
-	if (fstat(feed->writer->segment.fd, &st) < 0)
-		return; /* then nobody but root and publishers may read */
-	feed->uid = st.st_uid;
-	feed->gid = st.st_gid;
-	feed->mode = st.st_mode & 0777;
-}
-
-/* Without the name of the feed in front, which whoever shows it has said already. */
-static void set_reason(struct rt_feed *feed, const char *text)
-{
-	char name[RT_NAME_MAX + 16];
-	int len = snprintf(name, sizeof(name), "feed '%s': ", feed->config->name);
-
-	if (len > 0 && !strncmp(text, name, (size_t)len))
-		text += len;
-	(void)snprintf(feed->reason, sizeof(feed->reason), "%s", text);
-}
-
-int rt_feed_open(struct rt_feed *feed, const struct rt_config *config,
-		 const struct rt_feed_config *feed_config)
-{
-	struct rt_rebuild rebuild = { .feed = feed };
-	const struct rt_log_base base = { rt_rebuild_begin, rt_rebuild_state,
-					  &rebuild };
-	struct rt_fault fault = { "out of memory" };
-	char path[PATH_MAX];
-	int r;
-
-	*feed = (struct rt_feed){ .config = feed_config,
-				  .keeps_prev = feed_config->prev_value,
-				  .uid = (uid_t)-1,
-				  .gid = (gid_t)-1 };
-	r = rt_table_init(&feed->table, rt_random64());
-	if (!r)
-		r = rt_feed_log_path(config, feed_config, path);
-	if (!r)
-		r = rt_journal_open(&feed->journal, config->dir, path[0] ? path : NULL,
-				    feed_config, rt_rebuild_event, &rebuild, &base,
-				    &fault);
-	if (!r)
-		r = rt_rebuild_end(&rebuild);
-	if (r < 0) {
-		set_reason(feed, fault.text);
-		return r;
-	}
-	feed->writer = feed->journal.writer;
-	if (!feed->rebuilt_from)
-		feed->rebuilt_from = rt_feed_seq(feed) + 1;
-	see_owner(feed);
-	return sweep_past(feed);
-}
-
-static void free_holders(struct rt_feed *feed)
-{
-	while (feed->ended) {
-		struct rt_holder *holder = feed->ended;
-
-		feed->ended = holder->next;
-		free(holder);
-	}
-}
-
-void rt_feed_forget(struct rt_feed *feed)
-{
-	rt_table_fini(&feed->table);
-	rt_lives_fini(&feed->lives);
-	free_holders(feed);
-}
-
-void rt_feed_close(struct rt_feed *feed)
-{
-	rt_retention_close(feed);
-	if (feed->in_txn)
-		rt_feed_abort(feed);
-	while (!rt_feed_next_ms(feed))
-		rt_feed_sweep(feed);
-	if (feed->writer)
-		(void)rt_feed_flush(feed); /* a failure is logged there */
-	if (feed->journal.writer)
-		rt_journal_close(&feed->journal, true);
-	feed->writer = NULL;
-	rt_feed_forget(feed);
-	free(feed->undo);
-	feed->undo = NULL;
 }
 
 /*
@@ -195,14 +63,12 @@ static bool is_full(const struct rt_feed *feed, size_t more)
 	       feed->config->max_state;
 }
 
-/* What was gathered is lost, and with it what the table knows: nothing more is served.
- */
-static RT_COLD void fail(struct rt_feed *feed)
+RT_COLD void rt_feed_fail(struct rt_feed *feed)
 {
 	feed->failed = true;
 	feed->failed_round = feed->journal.round + 1;
 	feed->writer = NULL;
-	set_reason(feed, feed->journal.fault.text);
+	rt_feed_set_reason(feed, feed->journal.fault.text);
 	rt_log(RT_LOG_ERROR, "%s; the feed is not served any more",
 	       feed->journal.fault.text);
 }
@@ -213,7 +79,7 @@ RT_INLINE int room(struct rt_feed *feed, size_t key_len, size_t rest_len)
 	if (RT_LIKELY(rt_journal_room(&feed->journal, key_len, rest_len) == 0))
 		return 0;
 	if (feed->journal.broken)
-		fail(feed); /* the flush that was to make room has failed */
+		rt_feed_fail(feed); /* the flush that was to make room has failed */
 	return RT_FEED_E_LOG;
 }
 
@@ -505,7 +371,7 @@ int rt_feed_commit(struct rt_feed *feed)
 	if (rt_journal_commit(&feed->journal) < 0) {
 		rt_feed_abort(feed);
 		if (feed->journal.broken)
-			fail(feed);
+			rt_feed_fail(feed);
 		return RT_FEED_E_LOG;
 	}
 	for (size_t i = 0; i < feed->n_undo; i++)
@@ -620,7 +486,7 @@ int rt_feed_flush(struct rt_feed *feed)
 	int r = feed->writer ? rt_journal_flush(&feed->journal) : 0;
 
 	if (r < 0)
-		fail(feed);
+		rt_feed_fail(feed);
 	return r;
 }
 
@@ -636,7 +502,7 @@ bool rt_feed_settle(struct rt_feed *feed)
 	if (RT_LIKELY(!feed->writer || !feed->journal.in_flight))
 		return false;
 	if (rt_journal_settle(&feed->journal) < 0) {
-		fail(feed);
+		rt_feed_fail(feed);
 		feed->failed_round = feed->journal.round;
 	}
 	return feed->failed || feed->journal.settled_round != before;
@@ -645,7 +511,7 @@ bool rt_feed_settle(struct rt_feed *feed)
 void rt_feed_push(struct rt_feed *feed, uint64_t round, bool wait)
 {
 	if (feed->writer && rt_journal_push(&feed->journal, round, wait) < 0) {
-		fail(feed);
+		rt_feed_fail(feed);
 		feed->failed_round = round;
 	}
 }
@@ -671,38 +537,7 @@ int rt_feed_sync_begin(struct rt_feed *feed)
 void rt_feed_sync_end(struct rt_feed *feed, int result)
 {
 	if (rt_journal_sync_end(&feed->journal, result) < 0 && feed->writer)
-		fail(feed);
-}
-
-int rt_feed_set_access(struct rt_feed *feed, struct rt_access access,
-		       struct rt_fault *fault)
-{
-	int r;
-
-	if (!feed->writer) {
-		rt_fault_set(fault, "feed '%s' is not served: %.400s",
-			     feed->config->name, feed->reason);
-		return -ENOENT;
-	}
-	/* A new file would be that of the daemon's user, if it is not given away. */
-	if (access.uid == (uid_t)-1)
-		access.uid = feed->uid;
-	if (access.gid == (gid_t)-1)
-		access.gid = feed->gid;
-	rt_retention_set_access(feed);
-	r = rt_journal_set_access(&feed->journal, access.mode, access.uid, access.gid);
-	if (feed->journal.broken)
-		fail(feed);
-	else
-		see_owner(feed);
-	if (r < 0) {
-		*fault = feed->journal.fault;
-		return r;
-	}
-	rt_log(RT_LOG_INFO,
-	       "feed '%s': moved to a ring of mode %04o, user %u, group %u",
-	       feed->config->name, feed->mode, feed->uid, feed->gid);
-	return 0;
+		rt_feed_fail(feed);
 }
 
 void rt_feed_tick(struct rt_feed *feed)

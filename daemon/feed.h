@@ -2,6 +2,8 @@
 /*
  * feed.h - one feed as the daemon has it: its ring, and the newest value of each key
  *
+ * feed.c has its changes, feed_open.c how it is opened, closed, and who may read it.
+ *
  * Every change goes through here, and the ring and the table change together or not
  * at all.  A change outside begin and commit is a transaction of its own; within,
  * the table shows the changes at once, and abort takes them back.
@@ -71,6 +73,12 @@ struct rt_feed {
 int rt_feed_open(struct rt_feed *feed, const struct rt_config *config,
 		 const struct rt_feed_config *feed_config);
 void rt_feed_close(struct rt_feed *feed);
+
+/* What was gathered is lost, and with it what the table knows: nothing more is served.
+ */
+RT_COLD void rt_feed_fail(struct rt_feed *feed);
+/* Why it is not served: @text, without the name of the feed in front. */
+void rt_feed_set_reason(struct rt_feed *feed, const char *text);
 
 /* The folder of the log, by durability; empty: none. */
 int rt_feed_log_path(const struct rt_config *config, const struct rt_feed_config *feed,
