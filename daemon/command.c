@@ -57,6 +57,8 @@ static const struct rt_command commands[] = {
 	{ "ringtail.delprefix", 2, WRITE, 0, 0, 0, rt_cmd_ringtail_delprefix },
 	{ "ringtail.feeds", 1, 0, 0, 0, 0, rt_cmd_ringtail_feeds },
 	{ "ringtail.marker", 1, READ, 0, 0, 0, rt_cmd_ringtail_marker },
+	{ "ringtail.reset", 2, NO_MULTI, 0, 0, 0, rt_cmd_ringtail_reset },
+	{ "ringtail.restore", 3, NO_MULTI, 0, 0, 0, rt_cmd_ringtail_restore },
 	{ "ringtail.seq", -2, READ, 1, -1, 1, rt_cmd_ringtail_seq },
 	{ "ringtail.snapshot", -1, WRITE | NO_MULTI, 0, 0, 0,
 	  rt_cmd_ringtail_snapshot },

@@ -149,6 +149,8 @@ RT_CMD(ringtail_del);
 RT_CMD(ringtail_delprefix);
 RT_CMD(ringtail_feeds);
 RT_CMD(ringtail_marker);
+RT_CMD(ringtail_reset);
+RT_CMD(ringtail_restore);
 RT_CMD(ringtail_seq);
 RT_CMD(ringtail_snapshot);
 RT_CMD(ringtail_unbind);

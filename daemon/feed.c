@@ -531,12 +531,17 @@ bool rt_feed_is_lost(const struct rt_feed *feed, uint64_t round)
 
 int rt_feed_sync_begin(struct rt_feed *feed)
 {
-	return feed->writer ? rt_journal_sync_begin(&feed->journal) : -1;
+	/* Which of two is over could not be told. */
+	if (!feed->writer || feed->n_stale_syncs)
+		return -1;
+	return rt_journal_sync_begin(&feed->journal);
 }
 
 void rt_feed_sync_end(struct rt_feed *feed, int result)
 {
-	if (rt_journal_sync_end(&feed->journal, result) < 0 && feed->writer)
+	if (feed->n_stale_syncs)
+		feed->n_stale_syncs--;
+	else if (rt_journal_sync_end(&feed->journal, result) < 0 && feed->writer)
 		rt_feed_fail(feed);
 }
 

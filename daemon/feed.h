@@ -62,6 +62,7 @@ struct rt_feed {
 	struct rt_feed_counts counts; /* since the daemon started */
 	struct rt_feed_counts counts_at_begin;
 	struct rt_retention retention;
+	unsigned n_stale_syncs; /* of logs that were left; to be passed over */
 	uint64_t rebuilt_from; /* oldest seq that the table was built from */
 	char reason[512];
 };

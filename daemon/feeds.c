@@ -118,6 +118,16 @@ static void tell_sessions(struct rt_server *server, struct rt_feed *feed)
 			rt_session_select(s, feed);
 }
 
+int rt_feeds_open_again(struct rt_server *server, struct rt_feed *feed)
+{
+	unsigned i = (unsigned)(feed - server->feeds);
+
+	server->retries[i] = (struct rt_retry){ 0 };
+	try_open(server, i);
+	tell_sessions(server, feed);
+	return feed->writer ? 0 : -EIO;
+}
+
 void rt_feeds_retry(struct rt_server *server, bool all)
 {
 	uint64_t now_ns = rt_now_ns(CLOCK_MONOTONIC);

@@ -62,6 +62,9 @@ int rt_server_open(struct rt_server *server, struct rt_config *config);
  */
 int rt_feeds_open(struct rt_server *server);
 void rt_feeds_retry(struct rt_server *server, bool all);
+/* One that has been closed, from what its folders have now.  0, or its reason says why
+ * it is not served. */
+int rt_feeds_open_again(struct rt_server *server, struct rt_feed *feed);
 
 /* Before rt_loop_run(). */
 int rt_server_attach(struct rt_server *server, struct rt_loop *loop);

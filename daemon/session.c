@@ -92,6 +92,25 @@ bool rt_session_may_read(const struct rt_session *session, const struct rt_feed 
 	       rt_may_read(&session->peer, feed->uid, feed->gid, feed->mode);
 }
 
+void rt_session_forget(struct rt_session *session, const struct rt_feed *feed)
+{
+	struct rt_holder **at = &session->holders;
+
+	while (*at) {
+		struct rt_holder *holder = *at;
+
+		if (holder->feed == feed) {
+			*at = holder->next;
+			free(holder);
+		} else {
+			at = &holder->next;
+		}
+	}
+	for (uint32_t i = 0; i < session->n_watches; i++)
+		if (session->watches[i].feed == feed)
+			session->watches[i].seq = UINT64_MAX; /* as no key has */
+}
+
 void rt_session_select(struct rt_session *session, struct rt_feed *feed)
 {
 	session->feed = feed;

@@ -110,6 +110,10 @@ struct rt_holder *rt_session_keeps(const struct rt_session *session,
 /* Nothing is bound to it any more: what was is over. */
 void rt_session_let_go(struct rt_session *session);
 
+/* The feed has another state: what it held there is over, what it watched has changed.
+ */
+void rt_session_forget(struct rt_session *session, const struct rt_feed *feed);
+
 /* An error as reply; within MULTI it fails the transaction. */
 #define rt_session_error(session, ...) \
 	do { \

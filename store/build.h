@@ -31,6 +31,8 @@ void rt_delta_fini(struct rt_delta *delta);
 int rt_delta_add(struct rt_delta *delta, const struct rt_item *item);
 /* The same for a state that is known as such. */
 int rt_delta_set(struct rt_delta *delta, const struct rt_state *state);
+/* Likewise, but key and value stay where they are, and have to. */
+int rt_delta_lend(struct rt_delta *delta, const struct rt_state *state);
 /* Sorts, and keeps the newest of each key. */
 void rt_delta_sort(struct rt_delta *delta);
 

@@ -108,6 +108,17 @@ int rt_delta_set(struct rt_delta *delta, const struct rt_state *state)
 	return 0;
 }
 
+int rt_delta_lend(struct rt_delta *delta, const struct rt_state *state)
+{
+	int r = grow(delta);
+
+	if (r < 0)
+		return r;
+	delta->states[delta->n++] = *state;
+	delta->sorted = false;
+	return 0;
+}
+
 int rt_delta_add(struct rt_delta *delta, const struct rt_item *item)
 {
 	struct rt_state state = {

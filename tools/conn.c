@@ -38,11 +38,9 @@ static int connect_failed(const char *path, const redisContext *conn)
 	return RT_EXIT_FAILED;
 }
 
-int rt_conn_open(struct rt_tool *tool, const char *feed, redisContext **ret)
+int rt_conn_dial(struct rt_tool *tool, const char *feed, redisContext **ret)
 {
-	const char *words[] = { "SELECT", feed };
 	AUTO_CONN redisContext *conn = NULL;
-	AUTO_REPLY redisReply *reply = NULL;
 	char path[PATH_MAX];
 
 	if (strchr(feed, '/'))
@@ -53,9 +51,19 @@ int rt_conn_open(struct rt_tool *tool, const char *feed, redisContext **ret)
 	conn = redisConnectUnix(path);
 	if (!conn || conn->err)
 		return connect_failed(path, conn);
+	*ret = rt_take_ptr(&conn);
+	return 0;
+}
 
-	const int r = rt_conn_command(conn, 2, words, NULL, &reply);
+int rt_conn_open(struct rt_tool *tool, const char *feed, redisContext **ret)
+{
+	const char *words[] = { "SELECT", feed };
+	AUTO_CONN redisContext *conn = NULL;
+	AUTO_REPLY redisReply *reply = NULL;
+	int r = rt_conn_dial(tool, feed, &conn);
 
+	if (!r)
+		r = rt_conn_command(conn, 2, words, NULL, &reply);
 	if (!r)
 		*ret = rt_take_ptr(&conn);
 	return r;

@@ -15,6 +15,9 @@
  */
 int rt_conn_open(struct rt_tool *tool, const char *feed, redisContext **ret);
 
+/* Only connects: for feeds that are not served.  @feed is checked to be a name. */
+int rt_conn_dial(struct rt_tool *tool, const char *feed, redisContext **ret);
+
 /*
  * One command and its reply.  Returns 0 and the reply, or an exit code after a
  * message, which for an error reply is the daemon's text.

@@ -28,7 +28,7 @@ _ringtail_options()
 _ringtail()
 {
 	local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD - 1]}
-	local commands="ls info watch get put del publish load snapshot trim verify repair dump backup chmod chown"
+	local commands="ls info watch get put del publish load snapshot trim verify repair dump backup restore reset chmod chown"
 	local common command="" n_words=0 i
 	COMPREPLY=()
 	_ringtail_common
@@ -72,7 +72,7 @@ _ringtail()
 		[ "$n_words" = 1 ] && COMPREPLY=($(compgen -W "$(_ringtail_feeds)" -- "$cur"))
 	elif [ "$command" != ls ] && [ "$n_words" = 0 ]; then
 		COMPREPLY=($(compgen -W "$(_ringtail_feeds)" -- "$cur"))
-	elif [[ $command == @(load|backup) ]] && [ "$n_words" = 1 ]; then
+	elif [[ $command == @(load|backup|restore) ]] && [ "$n_words" = 1 ]; then
 		COMPREPLY=($(compgen -f -- "$cur"))
 	fi
 }

@@ -26,7 +26,7 @@ offers()
 	same "$want" "${COMPREPLY[*]}" "after '$*'"
 }
 
-offers "ls info watch get put del publish load snapshot trim verify repair dump backup chmod chown" ""
+offers "ls info watch get put del publish load snapshot trim verify repair dump backup restore reset chmod chown" ""
 offers "put publish" p
 offers "alpha beta" watch ""
 offers "alpha" watch a
@@ -42,7 +42,7 @@ offers "alpha beta" verify ""
 offers "" repair alpha --drop-after ""
 
 # Every option that a command's help names is offered.
-for command in ls info watch get del load verify repair backup; do
+for command in ls info watch get del load verify repair backup reset; do
 	while read -r flag; do
 		COMP_WORDS=(ringtail "$command" "$flag")
 		COMP_CWORD=2

@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A new history for a feed: for the daemon's own user and root.
+ */
+#include "daemon/command.h"
+#include "daemon/renew.h"
+#include "shm/marker.h"
+
+/* The feed that is named, if the client may do that to it. */
+static struct rt_feed *feed_to_renew(struct rt_session *session,
+				     const struct rt_request *request, const char *what)
+{
+	struct rt_arg name = rt_arg(request, 1);
+	struct rt_feed *feed = rt_server_feed(session->server, name.ptr, name.len);
+	char who[128];
+
+	if (!rt_may_manage(&session->peer)) {
+		rt_session_error(session,
+				 "NOPERM %s may not %s feeds; root and the daemon's "
+				 "own user may",
+				 rt_peer_text(&session->peer, who, sizeof(who)), what);
+		return NULL;
+	}
+	if (!feed)
+		rt_session_error(session,
+				 "ERR no feed '%.*s'; RINGTAIL.FEEDS lists them",
+				 (int)rt_min(name.len, 80), (const char *)name.ptr);
+	return feed;
+}
+
+static void reply_history(struct rt_session *session, const struct rt_feed *feed)
+{
+	char marker[RT_MARKER_LEN + 1];
+
+	rt_marker_format(rt_feed_seq(feed), feed->writer->segment.geo.epoch, marker);
+	rt_reply_map(&session->reply, 3);
+	rt_reply_text(&session->reply, "seq");
+	rt_reply_int(&session->reply, (int64_t)rt_feed_seq(feed));
+	rt_reply_text(&session->reply, "keys");
+	rt_reply_int(&session->reply, (int64_t)feed->table.n);
+	rt_reply_text(&session->reply, "marker");
+	rt_reply_text(&session->reply, marker);
+}
+
+void rt_cmd_ringtail_reset(struct rt_session *session, const struct rt_request *request)
+{
+	struct rt_feed *feed = feed_to_renew(session, request, "reset");
+	struct rt_fault fault = { "out of memory" };
+
+	if (!feed)
+		return;
+	if (rt_feed_reset(session->server, feed, &fault) < 0)
+		rt_session_error(session, "ERR %s", fault.text);
+	else
+		reply_history(session, feed);
+}
+
+void rt_cmd_ringtail_restore(struct rt_session *session,
+			     const struct rt_request *request)
+{
+	struct rt_feed *feed = feed_to_renew(session, request, "restore");
+	struct rt_fault fault = { "out of memory" };
+	struct rt_arg file = rt_arg(request, 2);
+	char path[PATH_MAX];
+
+	if (!feed)
+		return;
+	if (!file.len || file.len >= sizeof(path) || file.ptr[0] != '/' ||
+	    memchr(file.ptr, 0, file.len)) {
+		rt_session_error(session,
+				 "ERR the file is given by its whole path, from / on");
+		return;
+	}
+	memcpy(path, file.ptr, file.len);
+	path[file.len] = '\0';
+	if (rt_feed_restore(session->server, feed, path, &fault) < 0)
+		rt_session_error(session, "ERR %s", fault.text);
+	else
+		reply_history(session, feed);
+}
