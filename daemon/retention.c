@@ -101,7 +101,7 @@ static void remove_segments(struct rt_feed *feed, uint64_t below)
 	int n = rt_log_drop_below(log, below);
 
 	if (n > 0)
-		rt_log(RT_LOG_INFO,
+		rt_log(RT_LOG_DEBUG,
 		       "feed '%s': %d segments of its log went; the oldest event is "
 		       "%llu now",
 		       feed->config->name, n, (unsigned long long)rt_log_oldest(log));
@@ -189,7 +189,7 @@ static void retain(struct rt_feed *feed)
 	n = rt_log_retain(log, config->retain_bytes, config->retain_age * NS_PER_S,
 			  keep->oldest + 1);
 	if (n > 0)
-		rt_log(RT_LOG_INFO,
+		rt_log(RT_LOG_DEBUG,
 		       "feed '%s': %d segments of its log were over the limits; "
 		       "the oldest event is %llu now",
 		       config->name, n, (unsigned long long)rt_log_oldest(log));
@@ -238,6 +238,8 @@ static bool is_in_the_way(const struct rt_feed *feed, uint64_t since, uint64_t a
 	uint64_t below = rt_max(keep->trim_to, keep->age_to);
 
 	if (below && (!keep->n_kept || keep->newest + 1 < below))
+		return true;
+	if (feed->journal.out_of_space && since)
 		return true;
 	if (log->oldest == log->segment_first && !config->max_age)
 		return false; /* the newest segment stays anyway */

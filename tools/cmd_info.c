@@ -81,8 +81,11 @@ static void say_events(const struct ringtail_info *info)
 		row("events", "none yet");
 		return;
 	}
-	row("head", "seq %" PRIu64 ", %s ago", info->head,
-	    rt_span_words(age_of(info->head_time_ns, now)).text);
+	if (info->head_time_ns)
+		row("head", "seq %" PRIu64 ", %s ago", info->head,
+		    rt_span_words(age_of(info->head_time_ns, now)).text);
+	else
+		row("head", "seq %" PRIu64 ", not held any more", info->head);
 	if (held)
 		row("oldest", "seq %" PRIu64 ", %s ago (%s)", info->oldest,
 		    rt_span_words(age_of(info->oldest_time_ns, now)).text,
