@@ -90,8 +90,10 @@ int rt_reader_seek_log_time(struct ringtail *r, uint64_t time_ns, uint64_t *ret)
 		rt_batch_open(data, &cursor);
 		while (rt_batch_next(&cursor, &item) == 1) {
 			if (item.time_ns >= time_ns) {
-				*ret = item.seq;
-				return 0;
+				/* The log may still hold what was let go. */
+				e = rt_log_reader_oldest(&r->log, ret);
+				*ret = rt_max(*ret, item.seq);
+				return e;
 			}
 		}
 		e = 0;
