@@ -53,6 +53,8 @@ static int check_options(const struct ringtail_options *o)
 	if (o->open_timeout_ns && !(o->flags & RINGTAIL_WAIT_FOR_FEED))
 		return invalid("open_timeout_ns is set, but flags lack "
 			       "RINGTAIL_WAIT_FOR_FEED");
+	if (o->presence && !rt_presence_name_valid(o->presence))
+		return invalid("presence is a name of 1 to 64 characters");
 	return check_start(o);
 }
 
@@ -295,6 +297,8 @@ static int open_with(int fd, const char *path, const struct ringtail_options *o,
 	e = find_start(r, o);
 	if (e < 0)
 		return e;
+	if (o->presence)
+		rt_presence_open(r, o->presence);
 	*ret = rt_take_ptr(&r);
 	return 0;
 }
@@ -384,6 +388,9 @@ int ringtail_open_fd(int fd, const struct ringtail_options *options,
 	const struct ringtail_options *o = options ? options : &defaults;
 	int e = check_options(o);
 
+	if (!e && o->presence)
+		e = invalid(
+			"presence is set, but a descriptor says not where the feed is");
 	return e < 0 ? e : open_with(fd, NULL, o, ret);
 }
 
@@ -392,6 +399,7 @@ void ringtail_close(struct ringtail *r)
 	if (!r)
 		return;
 	rt_pollfd_close(r->pollfd);
+	rt_presence_close(r);
 	if (r->bell)
 		rt_reader_drop_bell(r);
 	rt_resync_fini(&r->resync);

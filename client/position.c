@@ -13,8 +13,11 @@
 
 int rt_reader_stop(struct ringtail *r, int why)
 {
-	if (!r->stop)
-		r->stop = why;
+	if (r->stop)
+		return r->stop;
+	r->stop = why;
+	if (r->presence)
+		rt_presence_write(r, RT_PRESENCE_ENDED);
 	return r->stop;
 }
 
@@ -56,6 +59,8 @@ static void lose(struct ringtail *r, const struct ringtail_gap_info *gap)
 	r->position += gap->count;
 	r->next = r->position + 1;
 	r->marker_seq = r->position;
+	if (r->presence)
+		rt_presence_write(r, RT_PRESENCE_RUNNING);
 }
 
 int rt_reader_ended(struct ringtail *r)

@@ -29,7 +29,7 @@ RT_INLINE bool has_buffered(const struct ringtail *r)
 void rt_reader_answered(struct ringtail *r)
 {
 	r->answered = true;
-	r->direct = r->until == UINT64_MAX;
+	r->direct = r->until == UINT64_MAX && !r->presence;
 }
 
 static int tell_gap(struct ringtail *r)
@@ -124,6 +124,8 @@ RT_INLINE int get(struct ringtail *r, int64_t timeout_ns)
 
 	if (RT_UNLIKELY(r->borrowed))
 		settle(r);
+	if (RT_UNLIKELY(r->presence))
+		rt_presence_tick(r);
 	if (has_buffered(r) && RT_LIKELY(going))
 		return RINGTAIL_EVENT;
 	if (RT_LIKELY(going)) {
@@ -341,6 +343,8 @@ int ringtail_borrow(struct ringtail *r, struct ringtail_event *event,
 
 	settle(r);
 	r->overrun = false;
+	if (RT_UNLIKELY(r->presence))
+		rt_presence_tick(r);
 	outcome = borrow(r, event, timeout_ns);
 	r->borrowed = outcome == RINGTAIL_EVENT || outcome == RINGTAIL_SNAPSHOT;
 	return outcome;

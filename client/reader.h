@@ -10,6 +10,7 @@
  *	wait.c      spinning and sleeping
  *	pollfd*.c   a descriptor instead of sleeping
  *	inspect.c   information and statistics
+ *	presence.c  being seen
  *
  * A view is built on a reader; see view.h.
  */
@@ -21,6 +22,7 @@
 #include "client/buffer.h"
 #include "client/filter.h"
 #include "client/pollfd.h"
+#include "client/presence.h"
 #include "client/resync.h"
 #include "shm/marker.h"
 #include "shm/ring.h"
@@ -37,7 +39,7 @@ struct ringtail {
 	struct rt_buffer buffer;
 	int stop;       /* the first reason to stop; 0 while there is none */
 	bool answered;  /* the first call has been; no gap, no state is to be told */
-	bool direct;    /* ... and there is no end to look for with each event */
+	bool direct;    /* ... and there is neither an end to look for nor a presence */
 	bool borrowed;  /* the newest call was a borrow that brought an event */
 	bool lent;      /* event `next` is borrowed ... */
 	bool overrun;   /* ... and was found overwritten */
@@ -76,6 +78,7 @@ struct ringtail {
 	_Atomic uint32_t cancel;
 	_Atomic uint64_t wanted; /* a position that ends a wait; 0: none */
 	struct rt_pollfd *pollfd;
+	struct rt_presence_keeper *presence; /* NULL: it is not seen */
 	uint32_t fd_mode;
 	struct rt_fault fault;
 };

@@ -11,6 +11,7 @@
 
 /* Looks between two of the clock, which costs more than a look. */
 #define SPINS_PER_CLOCK 64
+#define SHOW_NS         UINT64_C(1000000)
 
 /*
  * ---- The bell ----
@@ -173,6 +174,8 @@ static int sleep_once(struct ringtail *r, int (*try)(struct ringtail *r, void *a
 	if (outcome != RINGTAIL_NOTHING)
 		return outcome;
 	r->sleeps++;
+	if (r->presence)
+		rt_presence_rest(r, RT_PRESENCE_SLEEPING);
 	e = rt_sleeper_wait(
 		&r->sleeper,
 		rt_min(timeout_ns, unannounced ? RT_POLL_NS : RT_SLEEP_MAX_NS));
@@ -202,14 +205,27 @@ static int sleep_until(struct ringtail *r, int (*try)(struct ringtail *r, void *
 static int spin_until(struct ringtail *r, int (*try)(struct ringtail *r, void *arg),
 		      void *arg, uint64_t until)
 {
+	/* Who spins is soon on its way again; if not, it says where it stands. */
+	uint64_t show_at =
+		r->presence ? rt_now_ns(CLOCK_MONOTONIC) + SHOW_NS : UINT64_MAX;
+
 	for (;;) {
+		uint64_t now = spin(r, rt_min(until, show_at))
+				       ? 0
+				       : rt_now_ns(CLOCK_MONOTONIC);
 		int outcome;
 
-		if (!spin(r, until) && rt_now_ns(CLOCK_MONOTONIC) >= until)
+		if (now >= show_at) {
+			rt_presence_rest(r, RT_PRESENCE_RUNNING);
+			show_at = now + RT_SLEEP_MAX_NS;
+		}
+		if (now >= until)
 			return RINGTAIL_NOTHING;
 		outcome = look(r, try, arg);
 		if (outcome != RINGTAIL_NOTHING || just_died(r))
 			return outcome;
+		if (r->presence)
+			rt_presence_tick(r);
 	}
 }
 
@@ -226,6 +242,8 @@ static int arm_descriptor(struct ringtail *r, int (*try)(struct ringtail *r, voi
 	if (outcome != RINGTAIL_NOTHING)
 		return outcome;
 	r->sleeps++;
+	if (r->presence)
+		rt_presence_rest(r, RT_PRESENCE_SLEEPING);
 	e = r->pollfd->ops->arm(r->pollfd, &r->sleeper,
 				unannounced ? RT_POLL_NS : RT_SLEEP_MAX_NS);
 	if (e < 0) {

@@ -5,9 +5,12 @@
 #include <limits.h>
 
 #include "daemon/log.h"
+#include "store/presence.h"
 
-#define NS_PER_MS UINT64_C(1000000)
-#define UNDO_KEEP 4096u /* room for undoing that stays between transactions */
+#define PRESENCE_TICKS 10u   /* seconds between two looks for what readers left */
+#define PRESENCE_MAX   1024u /* files that are looked at then */
+#define NS_PER_MS      UINT64_C(1000000)
+#define UNDO_KEEP      4096u /* room for undoing that stays between transactions */
 #define ENTRY_OVERHEAD \
 	(sizeof(struct rt_entry) + 24) /* what a key costs beside its bytes */
 #define LIFE_OVERHEAD (sizeof(struct rt_life) + sizeof(struct rt_due)) /* its terms */
@@ -553,6 +556,8 @@ void rt_feed_tick(struct rt_feed *feed)
 	if (!writer)
 		return;
 	rt_writer_beat(writer);
+	if (++feed->ticks % PRESENCE_TICKS == 0)
+		(void)rt_presence_sweep(writer->dir_fd, PRESENCE_MAX);
 	if (rt_writer_bell_check(writer) > 0)
 		rt_log(RT_LOG_WARNING,
 		       "feed '%s': its bell was damaged; made a new one",

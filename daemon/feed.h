@@ -64,6 +64,7 @@ struct rt_feed {
 	struct rt_retention retention;
 	unsigned n_stale_syncs; /* of logs that were left; to be passed over */
 	uint64_t rebuilt_from; /* oldest seq that the table was built from */
+	unsigned ticks;
 	char reason[512];
 };
 

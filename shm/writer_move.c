@@ -324,6 +324,7 @@ int rt_writer_move(struct rt_writer *w, const struct rt_ring_config *config,
 	rt_keeper_remove(w->keeper);
 	rt_segment_drop(&w->segment);
 	*w = new;
+	rt_writer_open_readers(w);
 	/* For those who may read now; if that fails, the next beat tries again. */
 	(void)rt_writer_bell_check(w);
 	return 0;

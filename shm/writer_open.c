@@ -241,6 +241,7 @@ int rt_writer_open(const char *dir, const struct rt_ring_config *config, unsigne
 	r = rt_writer_open_bell(w, fault);
 	if (r < 0)
 		return r;
+	rt_writer_open_readers(w);
 	w->sweep = !w->always && (config->bell_mode & 0022) != 0;
 	rt_writer_init_limits(w);
 	rt_store64(&w->hot->opened_ns, rt_now_ns(CLOCK_REALTIME));

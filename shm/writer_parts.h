@@ -6,12 +6,14 @@
  *	writer_recover.c  what a dead writer left in its ring
  *	writer_move.c     rings that are made, and the move from one to another
  *	writer_bell.c     the files of the bell
+ *	writer_readers.c  the folder for those who let themselves be seen
  */
 #ifndef RINGTAIL_SHM_WRITER_PARTS_H
 #define RINGTAIL_SHM_WRITER_PARTS_H
 
 #include "shm/ring.h"
 
+#define RT_READERS_NAME  "readers"
 #define RT_RING_NAME     "ring"
 #define RT_RING_TMP_NAME ".ring.new" /* that no reader looks for */
 
@@ -49,6 +51,9 @@ int rt_writer_open_bell(struct rt_writer *writer, struct rt_fault *fault);
 
 /* A new bell unless the one in use is as it should be: 1; 0 nothing to do. */
 int rt_writer_renew_bell(struct rt_writer *writer, struct rt_fault *fault);
+
+/* The folder for those who let themselves be seen, for those who may read the ring. */
+void rt_writer_open_readers(struct rt_writer *writer);
 
 /* Everybody looks up and, finding nothing, announces itself afresh. */
 void rt_writer_wake_everybody(struct rt_hot *hot);

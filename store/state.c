@@ -8,8 +8,7 @@
 
 #include "shm/segment.h"
 
-#define BOOT_ID      "/proc/sys/kernel/random/boot_id"
-#define BOOT_ID_SIZE 37
+#define BOOT_ID "/proc/sys/kernel/random/boot_id"
 
 static void close_file(FILE **file)
 {
@@ -100,7 +99,7 @@ int rt_epochs_write(int dir_fd, const struct rt_epoch *epochs, size_t n)
 	return replace_text(dir_fd, "epochs", text, len, true);
 }
 
-static void boot_id(char ret[BOOT_ID_SIZE])
+void rt_boot_id(char ret[RT_BOOT_ID_SIZE])
 {
 	AUTO(close_file) FILE *file = fopen(BOOT_ID, "re");
 
@@ -110,7 +109,7 @@ static void boot_id(char ret[BOOT_ID_SIZE])
 
 int rt_state_read(int dir_fd, enum rt_stop *ret, uint64_t *ret_next)
 {
-	char word[16] = "", boot[BOOT_ID_SIZE] = "", now[BOOT_ID_SIZE];
+	char word[16] = "", boot[RT_BOOT_ID_SIZE] = "", now[RT_BOOT_ID_SIZE];
 	AUTO(close_file) FILE *file = NULL;
 	int r = open_text(dir_fd, "state", &file);
 
@@ -122,7 +121,7 @@ int rt_state_read(int dir_fd, enum rt_stop *ret, uint64_t *ret_next)
 		return 0;
 	if (fscanf(file, "%15s %36s %" SCNu64, word, boot, ret_next) < 2)
 		return RT_E_CORRUPT;
-	boot_id(now);
+	rt_boot_id(now);
 	if (strcmp(word, "clean") == 0)
 		*ret = RT_STOP_CLEAN;
 	else if (strcmp(word, "cut") == 0)
@@ -138,11 +137,11 @@ int rt_state_read(int dir_fd, enum rt_stop *ret, uint64_t *ret_next)
 
 int rt_state_write(int dir_fd, const char *word, uint64_t next)
 {
-	char boot[BOOT_ID_SIZE], text[96], there[sizeof(text)];
+	char boot[RT_BOOT_ID_SIZE], text[96], there[sizeof(text)];
 	ssize_t len;
 	int n;
 
-	boot_id(boot);
+	rt_boot_id(boot);
 	n = next ? snprintf(text, sizeof(text), "%s %s %" PRIu64 "\n", word, boot, next)
 		 : snprintf(text, sizeof(text), "%s %s\n", word, boot);
 

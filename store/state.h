@@ -37,6 +37,11 @@ enum rt_stop {
 	RT_STOP_BOOT_SYNCED = 5, /* the same, but all that was visible is on disk */
 };
 
+#define RT_BOOT_ID_SIZE 37
+
+/* What the kernel calls this boot; "-" if it does not tell. */
+void rt_boot_id(char ret[RT_BOOT_ID_SIZE]);
+
 /* How the log was left; *@ret_next is 0 unless it was closed properly. */
 int rt_state_read(int dir_fd, enum rt_stop *ret, uint64_t *ret_next);
 

@@ -73,6 +73,7 @@ enum {
 	OPTION_WAIT,
 	OPTION_WAIT_FUTURE,
 	OPTION_SPIN,
+	OPTION_PRESENCE,
 };
 
 static const struct rt_option options[] = {
@@ -97,6 +98,8 @@ static const struct rt_option options[] = {
 	{ OPTION_WAIT_FUTURE, "wait-future", NULL,
 	  "wait for a SEQ that is not there yet" },
 	{ OPTION_SPIN, "spin", NULL, "never sleep: least latency, a whole processor" },
+	{ OPTION_PRESENCE, "presence", "NAME",
+	  "be seen by 'ringtail readers', as NAME" },
 	{ 0 },
 };
 
@@ -171,7 +174,7 @@ static void set_seconds(struct watch *w, const char *option, int64_t *ret)
 			 option, text);
 }
 
-/* Options that are a plain switch; false if @id is none of them. */
+/* Options that need no more than to be noted; false if @id is none of them. */
 static bool take_switch(struct watch *w, int id)
 {
 	if (id == OPTION_JSON)
@@ -184,6 +187,8 @@ static bool take_switch(struct watch *w, int id)
 		w->options.flags |= RINGTAIL_ALLOW_FUTURE;
 	else if (id == OPTION_SPIN)
 		w->options.wait = RINGTAIL_WAIT_SPIN;
+	else if (id == OPTION_PRESENCE)
+		w->options.presence = w->tool->args.value;
 	else
 		return false;
 	return true;

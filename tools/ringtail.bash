@@ -28,7 +28,7 @@ _ringtail_options()
 _ringtail()
 {
 	local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD - 1]}
-	local commands="ls info watch get put del publish load snapshot trim verify repair dump backup restore reset chmod chown"
+	local commands="ls info readers watch get put del publish load snapshot trim verify repair dump backup restore reset chmod chown"
 	local common command="" n_words=0 i
 	COMPREPLY=()
 	_ringtail_common
@@ -37,7 +37,7 @@ _ringtail()
 	for ((i = 1; i < COMP_CWORD; i++)); do
 		case ${COMP_WORDS[i]} in
 		--dir | --socket | --from | --until | --count | --prefix | --key | --op | \
-			--on-gap | --cursor | --timeout | --wait | --txn | --format | --drop-after | --if-seq)
+			--on-gap | --cursor | --timeout | --wait | --txn | --format | --drop-after | --if-seq | --presence)
 			i=$((i + 1)) ;;
 		--range) i=$((i + 2)) ;;
 		-*) ;;
@@ -58,7 +58,7 @@ _ringtail()
 	--op) COMPREPLY=($(compgen -W "put delete message" -- "$cur")); return ;;
 	--on-gap) COMPREPLY=($(compgen -W "error skip resync" -- "$cur")); return ;;
 	--format) COMPREPLY=($(compgen -W "tab json" -- "$cur")); return ;;
-	--until | --count | --prefix | --key | --range | --timeout | --wait | --txn | --drop-after | --if-seq) return ;;
+	--until | --count | --prefix | --key | --range | --timeout | --wait | --txn | --drop-after | --if-seq | --presence) return ;;
 	esac
 
 	if [[ $cur == -* ]]; then

@@ -17,11 +17,11 @@ static const struct rt_option common_options[] = {
 };
 
 static const struct rt_command *const commands[] = {
-	&rt_cmd_ls,       &rt_cmd_info,   &rt_cmd_watch,   &rt_cmd_get,
-	&rt_cmd_put,      &rt_cmd_del,    &rt_cmd_publish, &rt_cmd_load,
-	&rt_cmd_snapshot, &rt_cmd_trim,   &rt_cmd_verify,  &rt_cmd_repair,
-	&rt_cmd_dump,     &rt_cmd_backup, &rt_cmd_restore, &rt_cmd_reset,
-	&rt_cmd_chmod,    &rt_cmd_chown,
+	&rt_cmd_ls,     &rt_cmd_info,     &rt_cmd_readers, &rt_cmd_watch,
+	&rt_cmd_get,    &rt_cmd_put,      &rt_cmd_del,     &rt_cmd_publish,
+	&rt_cmd_load,   &rt_cmd_snapshot, &rt_cmd_trim,    &rt_cmd_verify,
+	&rt_cmd_repair, &rt_cmd_dump,     &rt_cmd_backup,  &rt_cmd_restore,
+	&rt_cmd_reset,  &rt_cmd_chmod,    &rt_cmd_chown,
 };
 
 void rt_say(const char *format, ...)

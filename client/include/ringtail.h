@@ -233,7 +233,8 @@ struct ringtail_options {
 	uint64_t until; /* 0: no end; else RINGTAIL_E_END once everything up to this seq
 			 * was read; a transaction that goes beyond it is not begun */
 	const char *presence; /* NULL: be invisible; else a name to be seen under, of
-			       * 1 to 64 characters, by `ringtail readers` */
+			       * 1 to 64 bytes, by `ringtail readers`; if that cannot
+			       * be, ringtail_error() of the reader says why */
 };
 
 #define RINGTAIL_OPTIONS_INIT \

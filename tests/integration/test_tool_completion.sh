@@ -26,7 +26,7 @@ offers()
 	same "$want" "${COMPREPLY[*]}" "after '$*'"
 }
 
-offers "ls info watch get put del publish load snapshot trim verify repair dump backup restore reset chmod chown" ""
+offers "ls info readers watch get put del publish load snapshot trim verify repair dump backup restore reset chmod chown" ""
 offers "put publish" p
 offers "alpha beta" watch ""
 offers "alpha" watch a
