@@ -11,7 +11,7 @@
 #include <inttypes.h>
 #include <limits.h>
 
-#include "client/reader.h"
+#include "client/history.h"
 
 static bool open_log(struct ringtail *r, struct rt_fault *fault)
 {
@@ -228,6 +228,23 @@ static bool may_leave(struct ringtail *r)
 	return r->next > head ||
 	       (head - r->next < r->segment.geo.n_slots && r->next >= oldest &&
 		r->next >= rt_ring_half(&r->segment));
+}
+
+/* Whatever else there is to say is met again by rt_reader_fetch_log(). */
+bool rt_reader_log_more(struct ringtail *r)
+{
+	const struct rt_batch_cursor *cursor = &r->log_at;
+	const uint8_t *data;
+
+	/* The batch has to end as its header said it would. */
+	if (cursor->at != cursor->end || cursor->txn_index != cursor->txn_size ||
+	    cursor->seq != r->log.next || may_leave(r))
+		return false;
+	r->log_head = rt_load64(&r->segment.hot->head);
+	if (rt_log_reader_next(&r->log, r->log_head, &r->fault, &data) != 1)
+		return false;
+	rt_batch_open(data, &r->log_at);
+	return true;
 }
 
 int rt_reader_fetch_log(struct ringtail *r)

@@ -4,7 +4,7 @@
  */
 #include <errno.h>
 
-#include "client/reader.h"
+#include "client/history.h"
 
 /* A borrowed event is delivered, or was found overwritten and is still to be lost. */
 static void settle(struct ringtail *r)
@@ -136,6 +136,18 @@ RT_INLINE int get(struct ringtail *r, int64_t timeout_ns)
 	return get_slowly(r, try_fetch, NULL, timeout_ns);
 }
 
+RT_INLINE bool next_in_log(struct ringtail *r, struct ringtail_event *event)
+{
+	size_t size = rt_reader_log_peek(r, event);
+
+	if (RT_UNLIKELY(!size) && rt_reader_log_more(r))
+		size = rt_reader_log_peek(r, event);
+	if (RT_UNLIKELY(!size))
+		return false;
+	rt_reader_log_pass(r, size);
+	return true;
+}
+
 /*
  * The usual case without a detour by the buffer: the next event is there, matches,
  * and is a transaction of its own.  False if anything is not as usual.
@@ -147,8 +159,9 @@ RT_INLINE bool next_at_once(struct ringtail *r, struct ringtail_event *event)
 	if (RT_UNLIKELY(!r->direct || r->stop || r->borrowed || has_buffered(r) ||
 			rt_load32(&r->cancel)))
 		return false;
-	if (RT_UNLIKELY(r->in_log) ||
-	    rt_ring_look_at(&r->segment, r->next, &ev) != RT_LOOK_EVENT ||
+	if (RT_UNLIKELY(r->in_log))
+		return next_in_log(r, event);
+	if (rt_ring_look_at(&r->segment, r->next, &ev) != RT_LOOK_EVENT ||
 	    RT_UNLIKELY(ev.txn_size != 1) || !rt_reader_wants(r, &ev))
 		return false;
 	if (RT_UNLIKELY(rt_buffer_room_alone(&ev) > r->buffer.data_cap))
@@ -287,6 +300,37 @@ static int fetch_more(struct ringtail *r)
 	return outcome;
 }
 
+/* Likewise, as many of the usual events of the log as are at hand and fit. */
+static void move_log(struct ringtail *r, struct ringtail_batch *batch, size_t *used)
+{
+	size_t max = batch->max_txns ? batch->max_txns : SIZE_MAX;
+	uint8_t *to = (uint8_t *)batch->data + *used;
+	size_t left = batch->data_size - *used;
+
+	while (batch->n_txns < max && batch->n_events < batch->max_events) {
+		struct ringtail_event *event = &batch->events[batch->n_events];
+		size_t size = rt_reader_log_peek(r, event);
+		size_t need;
+
+		if (RT_UNLIKELY(!size) && rt_reader_log_more(r))
+			size = rt_reader_log_peek(r, event);
+		if (RT_UNLIKELY(!size))
+			break;
+		need = event->key_len + event->value_len;
+		if (need > left)
+			break;
+		memcpy(to, event->key, need); /* they lie together */
+		event->key = to;
+		event->value = to + event->key_len;
+		to += need;
+		left -= need;
+		rt_reader_log_pass(r, size);
+		batch->n_events++;
+		batch->n_txns++;
+	}
+	*used = batch->data_size - left;
+}
+
 int ringtail_next_batch(struct ringtail *r, struct ringtail_batch *batch,
 			int64_t timeout_ns)
 {
@@ -304,7 +348,11 @@ int ringtail_next_batch(struct ringtail *r, struct ringtail_batch *batch,
 		return outcome;
 	if (!move_txn(r, batch, &used))
 		return -EMSGSIZE;
-	while (!batch->max_txns || batch->n_txns < batch->max_txns) {
+	for (;;) {
+		if (r->in_log && r->direct)
+			move_log(r, batch, &used);
+		if (batch->max_txns && batch->n_txns >= batch->max_txns)
+			break;
 		if (!r->in_log && (!rt_ring_ready(&r->segment, r->next) ||
 				   !rt_ring_intact(&r->segment, r->next)))
 			break;

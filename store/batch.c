@@ -197,27 +197,25 @@ void rt_batch_open(const uint8_t *data, struct rt_batch_cursor *ret)
 
 static bool next_txn(struct rt_batch_cursor *c)
 {
-	struct rt_log_txn txn;
 	size_t left = (size_t)(c->end - c->at);
+	uint64_t size;
 
-	if (left < sizeof(txn))
+	if (left < sizeof(struct rt_log_txn))
 		return false;
-	memcpy(&txn, c->at, sizeof(txn));
-	if (txn.size > left || txn.size <= sizeof(txn) || txn.size % RT_WORD ||
-	    !txn.n_events)
+	size = RT_MEMBER(struct rt_log_txn, size, c->at);
+	c->txn_size = RT_MEMBER(struct rt_log_txn, n_events, c->at);
+	if (size > left || size <= sizeof(struct rt_log_txn) || size % RT_WORD ||
+	    !c->txn_size)
 		return false;
-	c->txn_end = c->at + txn.size;
-	c->at += sizeof(txn);
-	c->time_ns = txn.time_ns;
+	c->time_ns = RT_MEMBER(struct rt_log_txn, time_ns, c->at);
+	c->txn_end = c->at + size;
+	c->at += sizeof(struct rt_log_txn);
 	c->txn_index = 0;
-	c->txn_size = txn.n_events;
 	return true;
 }
 
 int rt_batch_next(struct rt_batch_cursor *c, struct rt_item *ret)
 {
-	struct rt_log_event event;
-
 	if (c->at == c->txn_end) {
 		if (c->txn_index != c->txn_size)
 			return -1;
@@ -228,29 +226,28 @@ int rt_batch_next(struct rt_batch_cursor *c, struct rt_item *ret)
 	}
 
 	size_t left = (size_t)(c->txn_end - c->at);
+	const uint8_t *at = c->at;
+	uint64_t used;
 
-	if (left < sizeof(event) || c->txn_index == c->txn_size)
+	if (left < sizeof(struct rt_log_event) || c->txn_index == c->txn_size)
 		return -1;
-	memcpy(&event, c->at, sizeof(event));
-
-	uint64_t used = sizeof(event) + (uint64_t)event.key_len + event.value_len +
-			event.prev_len + event.ext_len;
-
-	if (rt_round_up(used, RT_WORD) > left || !event.key_len ||
-	    event.op < RT_OP_PUT || event.op > RT_OP_MESSAGE)
+	ret->key_len = RT_MEMBER(struct rt_log_event, key_len, at);
+	ret->value_len = RT_MEMBER(struct rt_log_event, value_len, at);
+	ret->prev_len = RT_MEMBER(struct rt_log_event, prev_len, at);
+	ret->ext_len = RT_MEMBER(struct rt_log_event, ext_len, at);
+	ret->op = RT_MEMBER(struct rt_log_event, op, at);
+	ret->flags = RT_MEMBER(struct rt_log_event, flags, at);
+	used = sizeof(struct rt_log_event) + (uint64_t)ret->key_len + ret->value_len +
+	       ret->prev_len + ret->ext_len;
+	if (rt_round_up(used, RT_WORD) > left || !ret->key_len || ret->op < RT_OP_PUT ||
+	    ret->op > RT_OP_MESSAGE)
 		return -1;
 	ret->seq = c->seq++;
 	ret->time_ns = c->time_ns;
-	ret->key = c->at + sizeof(event);
-	ret->value = ret->key + event.key_len;
-	ret->prev = ret->value + event.value_len;
-	ret->ext = ret->prev + event.prev_len;
-	ret->value_len = event.value_len;
-	ret->prev_len = event.prev_len;
-	ret->ext_len = event.ext_len;
-	ret->key_len = event.key_len;
-	ret->op = event.op;
-	ret->flags = event.flags;
+	ret->key = at + sizeof(struct rt_log_event);
+	ret->value = ret->key + ret->key_len;
+	ret->prev = ret->value + ret->value_len;
+	ret->ext = ret->prev + ret->prev_len;
 	ret->txn_index = c->txn_index++;
 	ret->txn_size = c->txn_size;
 	c->at += rt_round_up(used, RT_WORD);

@@ -57,6 +57,15 @@ void rt_batch_seal(struct rt_batch *batch, uint64_t salt, uint64_t synced_seq);
  * ---- Parsing ----
  */
 
+/* One member of a struct that lies at @at, by itself: a copy of all would wait for it.
+ */
+#define RT_MEMBER(type, member, at) \
+	__extension__({ \
+		__typeof__(((type *)0)->member) rt_member; \
+		memcpy(&rt_member, (at) + offsetof(type, member), sizeof(rt_member)); \
+		rt_member; \
+	})
+
 /* An event in a batch; key, value, prev and ext point into it, one behind the other. */
 struct rt_item {
 	uint64_t seq;
@@ -93,6 +102,44 @@ void rt_batch_open(const uint8_t *data, struct rt_batch_cursor *ret);
 
 /* 1 an event, 0 the end, -1 nonsense. */
 int rt_batch_next(struct rt_batch_cursor *cursor, struct rt_item *ret);
+
+/*
+ * The usual case at once: the next event, if it is a transaction of its own with key
+ * and value only.  Its size in the batch, for rt_batch_pass(); 0 if anything is not as
+ * usual, which rt_batch_next() knows.  The cursor stays.
+ */
+RT_INLINE size_t rt_batch_peek_alone(const struct rt_batch_cursor *cursor,
+				     struct rt_item *ret)
+{
+	const uint8_t *txn = cursor->at, *event = txn + sizeof(struct rt_log_txn);
+	size_t left = (size_t)(cursor->end - cursor->at), used, size;
+
+	if (txn != cursor->txn_end || cursor->txn_index != cursor->txn_size ||
+	    left < sizeof(struct rt_log_txn) + sizeof(struct rt_log_event))
+		return 0;
+	ret->value_len = RT_MEMBER(struct rt_log_event, value_len, event);
+	ret->key_len = RT_MEMBER(struct rt_log_event, key_len, event);
+	ret->op = RT_MEMBER(struct rt_log_event, op, event);
+	ret->flags = RT_MEMBER(struct rt_log_event, flags, event);
+	ret->time_ns = RT_MEMBER(struct rt_log_txn, time_ns, txn);
+	ret->key = event + sizeof(struct rt_log_event);
+	used = sizeof(struct rt_log_event) + ret->key_len + (size_t)ret->value_len;
+	size = sizeof(struct rt_log_txn) + rt_round_up(used, RT_WORD);
+	if (RT_MEMBER(struct rt_log_txn, n_events, txn) != 1 ||
+	    RT_MEMBER(struct rt_log_txn, size, txn) != size || size > left ||
+	    RT_MEMBER(struct rt_log_event, prev_len, event) ||
+	    RT_MEMBER(struct rt_log_event, ext_len, event) || !ret->key_len ||
+	    ret->op < RT_OP_PUT || ret->op > RT_OP_MESSAGE)
+		return 0;
+	return size;
+}
+
+RT_INLINE void rt_batch_pass(struct rt_batch_cursor *cursor, size_t size)
+{
+	cursor->at += size;
+	cursor->txn_end = cursor->at;
+	cursor->seq++;
+}
 
 /* All zero if the event came with none. */
 struct rt_log_terms rt_item_terms(const struct rt_item *item);

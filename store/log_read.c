@@ -13,7 +13,7 @@
 #include "shm/segment.h"
 #include "store/state.h"
 
-#define WINDOW_SIZE (UINT64_C(1) << 20)
+#define WINDOW_SIZE (UINT64_C(1) << 19) /* stays in the cache while it is read */
 #define NAME_DIGITS 20
 
 /*

@@ -60,6 +60,25 @@ static void repair_check(uint8_t *bytes, size_t len)
 	memcpy(bytes, &header, sizeof(header));
 }
 
+/* What the short way says must be what the long way says. */
+static void peek_is_next(const struct rt_batch_cursor *cursor)
+{
+	struct rt_batch_cursor slow = *cursor, fast = *cursor;
+	struct rt_item peeked, item;
+	size_t size = rt_batch_peek_alone(&fast, &peeked);
+
+	if (!size)
+		return;
+	rt_batch_pass(&fast, size);
+	must(rt_batch_next(&slow, &item) == 1);
+	must(fast.at == slow.at && fast.seq == slow.seq && item.txn_size == 1);
+	must(fast.txn_end == slow.txn_end && slow.at == slow.txn_end);
+	must(peeked.key == item.key && peeked.key_len == item.key_len);
+	must(peeked.value_len == item.value_len && !item.prev_len && !item.ext_len);
+	must(peeked.op == item.op && peeked.flags == item.flags);
+	must(peeked.time_ns == item.time_ns);
+}
+
 static void read_it(const uint8_t *bytes, size_t len)
 {
 	struct rt_batch_cursor cursor;
@@ -68,7 +87,8 @@ static void read_it(const uint8_t *bytes, size_t len)
 	uint64_t sum = 0;
 
 	rt_batch_open(bytes, &cursor);
-	while (rt_batch_next(&cursor, &item) == 1) {
+	for (peek_is_next(&cursor); rt_batch_next(&cursor, &item) == 1;
+	     peek_is_next(&cursor)) {
 		must(item.seq == seq++);
 		must(item.key_len && item.txn_index < item.txn_size);
 		must(item.key > bytes && item.prev + item.prev_len <= bytes + len);

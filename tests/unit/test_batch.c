@@ -122,6 +122,44 @@ static void terms_come_with_their_event_only(void **state)
 	assert_int_equal(rt_batch_next(&cursor, &item), 0);
 }
 
+/* At once only what is alone, with key and value only; the rest by the long way. */
+static void the_usual_is_had_at_once(void **state)
+{
+	static const struct rt_log_terms terms = { .deadline_ms = 5 };
+	static const struct rt_extra extra = { .terms = &terms };
+	struct rt_batch *batch = *state;
+	struct rt_batch_cursor cursor;
+	struct rt_item item;
+	size_t size;
+
+	t_ok(rt_batch_begin(batch));
+	t_ok(rt_batch_add(batch, RT_OP_PUT, 0, "key", 3, "value", 5));
+	rt_batch_end(batch, 7);
+	t_ok(rt_batch_begin(batch));
+	t_ok(rt_batch_add(batch, RT_OP_DELETE, 0, "a", 1, NULL, 0));
+	t_ok(rt_batch_add(batch, RT_OP_DELETE, 0, "b", 1, NULL, 0));
+	rt_batch_end(batch, 8);
+	t_ok(rt_batch_begin(batch));
+	t_ok(rt_batch_add_extra(batch, RT_OP_PUT, 0, "k", 1, "v", 1, &extra));
+	rt_batch_end(batch, 9);
+	rt_batch_seal(batch, SALT, 0);
+
+	rt_batch_open(batch->data, &cursor);
+	size = rt_batch_peek_alone(&cursor, &item);
+	assert_int_not_equal(size, 0);
+	assert_memory_equal(item.key, "keyvalue", 8);
+	assert_int_equal(item.value_len, 5);
+	assert_int_equal(item.time_ns, 7);
+	rt_batch_pass(&cursor, size);
+	for (unsigned i = 0; i < 3; i++) {
+		assert_int_equal(rt_batch_peek_alone(&cursor, &item), 0);
+		assert_int_equal(rt_batch_next(&cursor, &item), 1);
+		assert_int_equal(item.seq, 2 + i);
+	}
+	assert_int_equal(rt_batch_peek_alone(&cursor, &item), 0);
+	assert_int_equal(rt_batch_next(&cursor, &item), 0);
+}
+
 static void an_aborted_transaction_was_never_there(void **state)
 {
 	struct rt_batch *batch = *state;
@@ -278,6 +316,7 @@ int main(void)
 		TB(what_goes_in_comes_out),
 		TB(every_length_of_key_and_value),
 		TB(terms_come_with_their_event_only),
+		TB(the_usual_is_had_at_once),
 		TB(an_aborted_transaction_was_never_there),
 		TB(memory_is_kept_and_nothing_of_its_content),
 		TB(another_seq_or_salt_is_another_batch),
