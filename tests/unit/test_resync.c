@@ -416,27 +416,6 @@ static void begin_epoch(struct rig *rig, uint64_t epoch)
 	assert_int_equal(rig->w->segment.geo.epoch, epoch);
 }
 
-/*
- * History as if the log had been lost: another folder in its place, which begins in
- * another epoch with the seq that follows @seq, and a state as of that.
- */
-static void begin_anew(struct rig *rig, uint64_t epoch, uint64_t seq)
-{
-	struct rt_log_report report;
-
-	rt_log_drop(&h.log);
-	t_ok(rename(h.path, t_path(rig->dir, "old")));
-	h.config.epoch = epoch;
-	h.config.first_seq = seq + 1;
-	t_ok(rt_log_open(h.path, &h.config, NULL, NULL, &h.fault, &report, &h.log));
-	rig_close(rig);
-	rig->config.epoch = epoch;
-	rig->config.first_seq = seq + 1;
-	t_ok(rt_writer_open(rig->dir, &rig->config, RT_WRITER_NEW_EPOCH, RIG_BEAT_NS,
-			    &rig->fault, &rig->w));
-	assert_int_equal(rt_writer_head(rig->w), seq);
-}
-
 static void write_snapshot(uint64_t epoch, const struct state *what)
 {
 	AUTO_CLOSE int dir = open(h.path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -469,6 +448,29 @@ static void write_snapshot(uint64_t epoch, const struct state *what)
 	}
 	t_ok(rt_snapshot_finish(&writer, &h.fault));
 	rt_snapshot_discard(&writer);
+}
+
+/*
+ * History as if the log had been lost: another folder in its place, which begins in
+ * another epoch with this state.
+ */
+static void begin_anew(struct rig *rig, uint64_t epoch, const struct state *what)
+{
+	struct rt_log_report report;
+
+	rt_log_drop(&h.log);
+	t_ok(rename(h.path, t_path(rig->dir, "old")));
+	/* Not closed, which sleepers would be told of. */
+	rig_drop(rig);
+	h.config.epoch = epoch;
+	h.config.first_seq = what->seq + 1;
+	t_ok(rt_log_open(h.path, &h.config, NULL, NULL, &h.fault, &report, &h.log));
+	write_snapshot(epoch, what); /* before anybody can come for it */
+	rig->config.epoch = epoch;
+	rig->config.first_seq = what->seq + 1;
+	t_ok(rt_writer_open(rig->dir, &rig->config, RT_WRITER_NEW_EPOCH, RIG_BEAT_NS,
+			    &rig->fault, &rig->w));
+	assert_int_equal(rt_writer_head(rig->w), what->seq);
 }
 
 static void who_continues_a_history_gets_no_state(void **state)
@@ -504,8 +506,7 @@ static void a_new_history_is_read_from_its_state(void **state)
 		t_is(next(r, &e), RINGTAIL_EVENT);
 	h.saved = h.now;
 	h.saved.seq = 1000;
-	begin_anew(rig, EPOCH + 5, 1000);
-	write_snapshot(EPOCH + 5, &h.saved);
+	begin_anew(rig, EPOCH + 5, &h.saved);
 	put(3);
 	/* The old ring is read to its end first. */
 	for (uint64_t seq = 21; seq <= 50; seq++) {
@@ -528,6 +529,74 @@ static void a_new_history_is_read_from_its_state(void **state)
 	gives_changes(r, 1000);
 }
 
+struct follower {
+	struct ringtail *reader;
+	_Atomic uint64_t position;
+	_Atomic bool done;
+	unsigned resets;
+	const char *wrong;
+};
+
+/* Reads until the state and what follows it in the new history have come. */
+static void *follow(void *arg)
+{
+	struct follower *f = arg;
+	struct ringtail_event e;
+	uint64_t last = 0;
+	bool in_state = false;
+
+	while (!f->wrong && !(f->resets && !in_state && last == 1003)) {
+		int outcome = ringtail_next(f->reader, &e, RINGTAIL_FOREVER);
+
+		if (outcome == RINGTAIL_RESET) {
+			in_state = true;
+			f->resets++;
+		} else if (outcome == RINGTAIL_SNAPSHOT_END) {
+			in_state = false;
+			last = e.seq;
+		} else if (outcome == RINGTAIL_EVENT) {
+			if (in_state || e.seq != last + 1)
+				f->wrong = "an event that does not follow";
+			last = e.seq;
+		} else if (outcome < 0) {
+			f->wrong = ringtail_error(f->reader);
+		}
+		rt_store64(&f->position, last);
+	}
+	return NULL;
+}
+
+static void followed_through_a_new_history(struct rig *rig, unsigned before)
+{
+	struct follower f = { .reader = rig_read(rig, resyncing(0)) };
+	struct state then;
+	pthread_t thread;
+
+	assert_int_equal(pthread_create(&thread, NULL, follow, &f), 0);
+	puts_of_all(before);
+	then = h.now;
+	then.seq = 1000;
+	begin_anew(rig, EPOCH + 5, &then);
+	for (unsigned i = 0; i < 3; i++)
+		put(i);
+	assert_int_equal(pthread_join(thread, NULL), 0);
+	if (f.wrong)
+		fail_msg("%s", f.wrong);
+	assert_int_equal(f.resets, 1);
+	assert_int_equal(rig_stats(f.reader).start, 1000);
+	assert_int_equal(rig_stats(f.reader).delivered, 3);
+}
+
+static void a_new_history_reaches_who_sleeps(void **state)
+{
+	followed_through_a_new_history(begin(state), 1);
+}
+
+static void a_new_history_reaches_who_is_busy(void **state)
+{
+	followed_through_a_new_history(begin(state), 900);
+}
+
 static void the_other_policies_are_told_of_a_new_history(void **state)
 {
 	struct rig *rig = begin(state);
@@ -535,7 +604,8 @@ static void the_other_policies_are_told_of_a_new_history(void **state)
 	struct ringtail_event e;
 
 	put(1);
-	begin_anew(rig, EPOCH + 5, 1000);
+	h.now.seq = 1000;
+	begin_anew(rig, EPOCH + 5, &h.now);
 	t_is(next(r, &e), RINGTAIL_EVENT);
 	t_is(next(r, &e), RINGTAIL_E_EPOCH);
 	rig_gap(r, 2, 0, 0, RINGTAIL_CAUSE_EPOCH);
@@ -560,6 +630,8 @@ int main(void)
 		TR(what_is_let_go_is_gone_at_once_and_says_why),
 		TR(who_continues_a_history_gets_no_state),
 		TR(a_new_history_is_read_from_its_state),
+		TR(a_new_history_reaches_who_sleeps),
+		TR(a_new_history_reaches_who_is_busy),
 		TR(the_other_policies_are_told_of_a_new_history),
 	};
 
