@@ -272,7 +272,8 @@ static int sync_log(struct builder *b, uint64_t from)
 			r = 0; /* removed: so it was not needed any more */
 			continue;
 		}
-		if (!r && fdatasync(fd) < 0) {
+		if (!r &&
+		    (b->build->io ? b->build->io->fdatasync(fd) : fdatasync(fd)) < 0) {
 			r = -errno;
 			rt_fault_set(b->fault, "%s: cannot sync: %s", b->log.what,
 				     strerror(-r));

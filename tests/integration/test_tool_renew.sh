@@ -50,6 +50,13 @@ state()
 		sed -nE 's/.*"key":"([^"]*)","value":"([^"]*)".*/\1=\2/p' | LC_ALL=C sort
 }
 
+# saved FEED: the same by its files
+saved()
+{
+	tool backup "$1" "$work/saved" --force >/dev/null
+	tool dump "$work/saved" | tail -n +2
+}
+
 # has_line FILE TEXT
 has_line()
 {
@@ -215,6 +222,36 @@ wait "$client_PID" 2>/dev/null || true
 gone() { ! tool get os bound; }
 within_patience gone || fail "a key outlives its connection"
 ends 1 tool get os key2
+
+echo "# killed at any moment: the old feed or the new one, whole"
+lines 1 20000 | tool load disk 2>/dev/null
+tool backup disk "$work/many" >/dev/null
+tool put disk after it
+saved disk >"$work/old"
+grep -v '"key":"after"' "$work/old" >"$work/new"
+for round in 1 2 3 4 5 6 7 8; do
+	head=$(head_of disk)
+	if [ $((round % 2)) = 0 ]; then
+		tool reset disk --yes >/dev/null 2>&1 </dev/null &
+	else
+		tool restore disk "$work/many" >/dev/null 2>&1 </dev/null &
+	fi
+	asker=$!
+	sleep "0.0$((round * 7 % 50 + 10))"
+	daemon_kill
+	wait $asker || true
+	daemon_restart
+	saved disk >"$work/now"
+	cmp -s "$work/now" "$work/old" || cmp -s "$work/now" "$work/new" ||
+		fail "round $round: neither the old state nor the new one"
+	[ "$(head_of disk)" -ge "$head" ] || fail "round $round: seq went back"
+	cp "$work/now" "$work/old"
+	grep -v '"key":"after"' "$work/old" >"$work/new"
+	tool verify disk >/dev/null || fail "round $round"
+done
+tool reset disk --yes >/dev/null
+cmp <(saved disk) "$work/old" || fail "another state after the last reset"
+! compgen -G "$data/*.new" >/dev/null || fail "something was left: $(ls "$data")"
 
 echo "# a log that is damaged, and one of a daemon that does not run"
 tool put os last one

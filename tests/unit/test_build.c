@@ -491,6 +491,70 @@ static void a_full_disk_is_an_error_that_passes(void **state)
 	is_as_the_model(rig, name_of(rig->built.seq));
 }
 
+/* Names of what was synced, one after the other. */
+static char synced[4096];
+
+static int noting_fdatasync(int fd)
+{
+	char link[64], path[512];
+	ssize_t n;
+
+	(void)snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
+	n = readlink(link, path, sizeof(path) - 1);
+	if (n < 0)
+		return -1;
+	path[n] = 0;
+	(void)strncat(synced, strrchr(path, '/') + 1,
+		      sizeof(synced) - strlen(synced) - 1);
+	(void)strncat(synced, " ", sizeof(synced) - strlen(synced) - 1);
+	return fdatasync(fd);
+}
+
+static void what_it_is_made_from_is_on_disk_first(void **state)
+{
+	static const struct rt_log_io noting = { pwrite, noting_fdatasync, NULL };
+	struct rig *rig = *state;
+	char want[256];
+	uint64_t seq;
+
+	run(rig, 100);
+	t_ok(build(rig));
+	run(rig, 2000);
+	rig->build.sync = true;
+	rig->build.io = &noting;
+	synced[0] = 0;
+	t_ok(build(rig));
+	seq = rig->built.seq;
+	/* All that it has read: here that is every segment there is. */
+	(void)snprintf(want, sizeof(want), "00000000000000000001.log ");
+	assert_memory_equal(synced, want, strlen(want));
+	(void)snprintf(want, sizeof(want), "%020llu.log %s.new ",
+		       (unsigned long long)rig->log.segment_first, name_of(seq));
+	assert_true(rig->log.segment_first > 1);
+	assert_non_null(strstr(synced, want));
+	assert_string_equal(strstr(synced, want), want);
+}
+
+static int failing_fdatasync(int fd)
+{
+	(void)fd;
+	errno = EIO;
+	return -1;
+}
+
+static void without_that_there_is_none(void **state)
+{
+	static const struct rt_log_io broken = { pwrite, failing_fdatasync, NULL };
+	struct rig *rig = *state;
+
+	run(rig, 100);
+	rig->build.sync = true;
+	rig->build.io = &broken;
+	t_is(build(rig), -EIO);
+	assert_non_null(strstr(rig->fault.text, "cannot sync"));
+	assert_int_equal(count(rig), 0);
+}
+
 static void pruning_keeps_two_and_removes_what_was_not_finished(void **state)
 {
 	struct rig *rig = *state;
@@ -641,6 +705,8 @@ int main(void)
 		T(it_stops_when_it_is_canceled),
 		T(a_limit_ends_it),
 		T(a_full_disk_is_an_error_that_passes),
+		T(what_it_is_made_from_is_on_disk_first),
+		T(without_that_there_is_none),
 		T(pruning_keeps_two_and_removes_what_was_not_finished),
 		T(of_each_key_the_newest_change_counts),
 		T0(keys_that_hardly_differ_are_sorted),
