@@ -261,10 +261,11 @@ int rt_view_state_prepare(struct rt_view_state *state,
 	return e;
 }
 
+/* An old value of no bytes is one, wherever it is. */
 static void keep_old(struct rt_step *step, const uint8_t *value, size_t len)
 {
 	step->had_old = true;
-	step->old_value = value;
+	step->old_value = value ? value : (const uint8_t *)"";
 	step->old_len = len;
 }
 

@@ -236,6 +236,22 @@ static void transactions_happen_whole_or_not_at_all(void **state)
 #endif
 }
 
+static void an_empty_value_is_a_value(void **state)
+{
+	struct world *w = *state;
+	const struct ringtail_event event = {
+		.seq = 1, .op = RINGTAIL_PUT, .key = "k", .key_len = 1, .value = ""
+	};
+
+	for (unsigned i = 0; i < 2; i++) {
+		t_ok(rt_view_state_prepare(&w->state, &event, 1));
+		rt_view_state_commit(&w->state);
+		assert_int_equal(w->state.steps[0].had_old, i);
+		assert_int_equal(w->state.steps[0].old_value != NULL, i);
+		rt_view_state_done(&w->state);
+	}
+}
+
 /*
  * ---- Whole states ----
  */
@@ -366,6 +382,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		T(transactions_happen_whole_or_not_at_all),
+		T(an_empty_value_is_a_value),
 		T(a_filled_state_is_complete),
 		T(keys_out_of_order_are_refused),
 		T(what_differs_between_two_states_is_told),
