@@ -139,6 +139,15 @@ static int damaged(struct ringtail *r)
 	return rt_reader_stop(r, RINGTAIL_E_CORRUPT);
 }
 
+/* What of the log counts: up to what is committed, and not below what was let go. */
+static void look_at_ring(struct ringtail *r)
+{
+	const struct rt_hot *hot = r->segment.hot;
+
+	r->log_head = rt_load64(&hot->head);
+	r->let_go = rt_max(rt_load64(&hot->trimmed), rt_load64(&hot->aged));
+}
+
 /* The next batch; RINGTAIL_EVENT if there is one. */
 static int next_batch(struct ringtail *r)
 {
@@ -148,9 +157,7 @@ static int next_batch(struct ringtail *r)
 	if (rt_load32(&r->cancel))
 		return rt_reader_canceled(
 			r); /* filters can move over a lot in a call */
-	r->log_head = rt_load64(&r->segment.hot->head);
-	r->let_go = rt_max(rt_load64(&r->segment.hot->trimmed),
-			   rt_load64(&r->segment.hot->aged));
+	look_at_ring(r);
 	e = rt_log_reader_next(&r->log, r->log_head, &r->fault, &data);
 	if (e == 1) {
 		rt_batch_open(data, &r->log_at);
@@ -240,7 +247,7 @@ bool rt_reader_log_more(struct ringtail *r)
 	if (cursor->at != cursor->end || cursor->txn_index != cursor->txn_size ||
 	    cursor->seq != r->log.next || may_leave(r))
 		return false;
-	r->log_head = rt_load64(&r->segment.hot->head);
+	look_at_ring(r);
 	if (rt_log_reader_next(&r->log, r->log_head, &r->fault, &data) != 1)
 		return false;
 	rt_batch_open(data, &r->log_at);

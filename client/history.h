@@ -20,7 +20,8 @@ RT_INLINE size_t rt_reader_log_peek(const struct ringtail *r,
 	struct rt_item item;
 	size_t size;
 
-	if (cursor->seq != r->next || cursor->seq > r->log_head)
+	if (cursor->seq != r->next || cursor->seq > r->log_head ||
+	    RT_UNLIKELY(cursor->seq < r->let_go))
 		return 0;
 	size = rt_batch_peek_alone(cursor, &item);
 	if (!size)
