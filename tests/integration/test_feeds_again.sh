@@ -34,7 +34,9 @@ echo "# a connection that had selected it may use it"
 rm -rf "$data/second"
 echo nonsense >"$data/second"
 daemon_start --data "$data" --feed second,size=64K --feed first,size=64K
-coproc client { redis-cli -s "$RINGTAIL_SOCKET" --raw; }
+coproc client { exec redis-cli -s "$RINGTAIL_SOCKET" --raw; }
+# shellcheck disable=SC2154 # of the coprocess
+client_pid=$client_PID
 # first by default
 echo "SET k w" >&"${client[1]}"
 read -r line <&"${client[0]}"
@@ -46,9 +48,9 @@ while read -r line <&"${client[0]}"; do
 	[ -z "$line" ] || break
 done
 same OK "$line" "a change by the connection of before"
-# shellcheck disable=SC2154 # of the coprocess
-kill "$client_PID"
-wait "$client_PID" 2>/dev/null || true
+kill -0 "$client_pid" || fail "the connection of before has ended"
+kill "$client_pid"
+wait "$client_pid" 2>/dev/null || true
 daemon_stop
 
 echo "# another writer"

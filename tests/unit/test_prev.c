@@ -167,7 +167,8 @@ static void one_alone_is_as_one_of_a_transaction(void **state)
 		t_ok(rt_writer_one_prev(rig->w, RT_OP_PUT, 0, bytes_of(seq, 1, key),
 					s.key, bytes_of(seq, 2, value), s.value,
 					bytes_of(seq, 3, prev), s.prev));
-		t_is(rt_ring_look(&rig->w->segment, seq, &ev), RT_LOOK_EVENT);
+		assert_int_equal(rt_ring_look(&rig->w->segment, seq, &ev),
+				 RT_LOOK_EVENT);
 		assert_int_equal(ev.txn_size, 1);
 		t_is(ringtail_next(r, &event, 0), RINGTAIL_EVENT);
 		assert_int_equal(event.prev_len, s.prev);
