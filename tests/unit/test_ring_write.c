@@ -584,6 +584,48 @@ static void counters_count_transactions_and_bytes(void **state)
 	assert_int_equal(rt_load64(&rig->w->hot->n_writers), 2);
 }
 
+/* What a reader that is somewhere in the ring learns of it. */
+static bool is_held(struct rig *rig, uint64_t seq)
+{
+	struct rt_event event;
+
+	return rt_ring_look(&rig->w->segment, seq, &event) == RT_LOOK_EVENT &&
+	       rt_ring_intact(&rig->w->segment, seq);
+}
+
+static void what_is_let_go_is_gone(void **state)
+{
+	struct rig *rig = *state;
+	uint64_t oldest, head;
+
+	rig_open(rig);
+	rig_put(rig, 4);
+	rt_writer_begin(rig->w);
+	for (int i = 0; i < 3; i++)
+		t_ok(rt_writer_add(rig->w, RT_OP_PUT, 0, "k", 1, "v", 1));
+	rt_writer_commit(rig->w); /* 5 to 7 */
+	rig_put(rig, 3);
+	assert_int_equal(rt_writer_forget(rig->w, 3), 3);
+	assert_false(is_held(rig, 2));
+	assert_true(is_held(rig, 3));
+	assert_int_equal(rt_writer_forget(rig->w, 2), 3); /* never back */
+	assert_int_equal(rt_writer_forget(rig->w, 7), 5); /* the first of it */
+	assert_true(is_held(rig, 5));
+	assert_int_equal(rt_writer_forget(rig->w, 99), 11);
+	rt_ring_bounds(&rig->w->segment, &oldest, &head);
+	assert_int_equal(oldest, 11);
+	assert_int_equal(head, 10);
+	assert_int_equal(rt_writer_forget(rig->w, 11), 11);
+	rig_put(rig, 200); /* and on it goes, around the ring */
+	assert_true(is_held(rig, 210));
+	assert_int_equal(rt_writer_forget(rig->w, 205), 205);
+	rig_drop(rig);
+	rig_open(rig);
+	rt_ring_bounds(&rig->w->segment, &oldest, &head);
+	assert_int_equal(oldest, 205);
+	assert_int_equal(head, 210);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -607,6 +649,7 @@ int main(void)
 		T(so_it_is_with_transactions_of_a_step),
 		T(payload_is_held_to_a_sixteenth_too),
 		T(the_floor_moves_in_steps),
+		T(what_is_let_go_is_gone),
 		T(times_never_go_back),
 		T(without_a_set_time_the_clock_is_read),
 		T(counters_count_transactions_and_bytes),

@@ -1,0 +1,422 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * test_log_base.c - a log that begins with a snapshot, and what was let go of it
+ *
+ * The events are by plan (logrig.h); a snapshot says only of which seq it is, by one
+ * key whose value is that.
+ */
+#include "tests/unit/logrig.h"
+
+#include "store/build.h"
+
+struct base {
+	unsigned n_begun;
+	uint64_t seq, n_entries; /* of the newest begin */
+	uint64_t n_states;       /* since */
+	uint64_t told;           /* by the key */
+};
+
+static struct base base;
+
+static int on_begin(void *arg, uint64_t seq, uint64_t n_entries)
+{
+	struct base *b = arg;
+
+	*b = (struct base){ b->n_begun + 1, seq, n_entries, 0, 0 };
+	return 0;
+}
+
+static int on_state(void *arg, const struct rt_state *state)
+{
+	struct base *b = arg;
+
+	b->n_states++;
+	memcpy(&b->told, state->value, sizeof(b->told));
+	return 0;
+}
+
+static const struct rt_log_base callbacks = { on_begin, on_state, &base };
+
+static void make_snapshot(struct logrig *rig, uint64_t seq, uint64_t epoch)
+{
+	const struct rt_snapshot_config config = {
+		.name = "unit",
+		.epoch = epoch,
+		.seq = seq,
+		.time_ns = lr_time(seq),
+		.file_mode = 0640,
+		.uid = (uid_t)-1,
+		.gid = (gid_t)-1,
+	};
+	const struct rt_state state = {
+		.seq = seq,
+		.key = (const uint8_t *)"seq",
+		.key_len = 3,
+		.value = (const uint8_t *)&seq,
+		.value_len = sizeof(seq),
+	};
+	struct rt_snapshot_writer writer;
+	char name[32];
+	int fd = open(rig->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	assert_true(fd >= 0);
+	rt_snapshot_name(seq, name);
+	t_ok(rt_snapshot_create(fd, name, &config, &rig->fault, &writer));
+	t_ok(rt_snapshot_put(&writer, &state, &rig->fault));
+	t_ok(rt_snapshot_finish(&writer, &rig->fault));
+	rt_snapshot_discard(&writer);
+	(void)close(fd);
+}
+
+/* Byte @at of a file becomes another. */
+static void spoil(const char *path, off_t at)
+{
+	int fd = open(path, O_RDWR | O_CLOEXEC);
+	uint8_t byte;
+
+	assert_true(fd >= 0);
+	assert_int_equal(pread(fd, &byte, 1, at), 1);
+	byte ^= 1;
+	assert_int_equal(pwrite(fd, &byte, 1, at), 1);
+	(void)close(fd);
+}
+
+static const char *snapshot_path(const struct logrig *rig, uint64_t seq)
+{
+	char name[32];
+
+	rt_snapshot_name(seq, name);
+	return t_path(rig->path, name);
+}
+
+/* Opens it with its snapshots; events from @first on were visited, 0: none. */
+static void begins_with(struct logrig *rig, uint64_t snapshot, uint64_t first)
+{
+	int r;
+
+	base = (struct base){ 0 };
+	rig->config.base = &callbacks;
+	r = lr_try(rig);
+	if (r < 0)
+		print_error("%s\n", rig->fault.text);
+	t_ok(r);
+	assert_false(rig->wrong);
+	assert_true(base.n_begun);
+	assert_int_equal(base.seq, snapshot);
+	assert_int_equal(base.told, snapshot);
+	assert_int_equal(base.n_states, snapshot != 0);
+	assert_int_equal(rig->report.base, snapshot);
+	assert_int_equal(rig->first, first);
+	assert_int_equal(rig->seen, first ? rig->log.next - 1 : 0);
+}
+
+/* A log of @n segments of 64 KiB, and two. */
+static void fill(struct logrig *rig, size_t n)
+{
+	struct rt_segments s = { 0 };
+
+	lr_open(rig);
+	while (s.n < n) {
+		rt_segments_fini(&s);
+		lr_append(rig, 25);
+		s = lr_segments(rig);
+	}
+	rt_segments_fini(&s);
+	lr_append(rig, 5);
+}
+
+static void without_one_every_event_is_visited(void **state)
+{
+	struct logrig *rig = *state;
+
+	fill(rig, 2);
+	lr_drop(rig);
+	begins_with(rig, 0, 1);
+}
+
+static void only_what_follows_is_visited(void **state)
+{
+	struct logrig *rig = *state;
+	uint64_t bytes, next;
+
+	fill(rig, 3);
+	bytes = rig->log.n_bytes;
+	next = rig->log.next;
+	make_snapshot(rig, lr_txn_first(next / 2) - 1, LR_EPOCH);
+	lr_drop(rig);
+	begins_with(rig, lr_txn_first(next / 2) - 1, lr_txn_first(next / 2));
+	assert_int_equal(rig->log.n_bytes, bytes);
+	assert_int_equal(rig->log.next, next);
+	assert_int_equal(rig->log.oldest, 1);
+	assert_in_range(rig->log.n_since, 1, bytes - 1);
+	assert_int_equal(rig->log.epoch, LR_EPOCH);
+	lr_append(rig, 10);
+	lr_drop(rig);
+	make_snapshot(rig, rig->seen, LR_EPOCH);
+	begins_with(rig, next - 1, next);
+}
+
+static void nothing_may_follow(void **state)
+{
+	struct logrig *rig = *state;
+	uint64_t next;
+
+	fill(rig, 2);
+	next = rig->log.next;
+	make_snapshot(rig, next - 1, LR_EPOCH);
+	lr_drop(rig);
+	begins_with(rig, next - 1, 0);
+	assert_int_equal(rig->log.last_ns, lr_time(next - 1));
+	lr_append(rig, 3);
+	lr_drop(rig);
+	begins_with(rig, next - 1, next);
+}
+
+static void segments_below_need_not_be_whole(void **state)
+{
+	struct logrig *rig = *state;
+	struct rt_segments s;
+
+	fill(rig, 3);
+	s = lr_segments(rig);
+	make_snapshot(rig, s.first_seqs[2] - 1, LR_EPOCH);
+	lr_drop(rig);
+	spoil(lr_segment(rig, 1, ".log"), RT_LOG_START + 100);
+	begins_with(rig, s.first_seqs[2] - 1, s.first_seqs[2]);
+	lr_drop(rig);
+	/* But of their own kind. */
+	spoil(lr_segment(rig, 1, ".log"), 0);
+	t_is(lr_try(rig), RT_E_CORRUPT);
+	rt_segments_fini(&s);
+}
+
+static void a_log_may_be_a_snapshot_alone(void **state)
+{
+	struct logrig *rig = *state;
+	uint64_t last;
+
+	fill(rig, 1);
+	last = rig->log.next - 1;
+	make_snapshot(rig, last, LR_EPOCH);
+	lr_drop(rig);
+	assert_int_equal(unlink(lr_segment(rig, 1, ".log")), 0);
+	begins_with(rig, last, 0);
+	assert_false(rig->report.created);
+	assert_int_equal(rig->log.next, last + 1);
+	assert_int_equal(rig->log.epoch, LR_EPOCH);
+	assert_int_equal(rt_log_oldest(&rig->log), last + 1);
+	lr_append(rig, 3);
+	lr_close(rig);
+	begins_with(rig, last, last + 1);
+	/* Closed further on than anything that is there: a new epoch. */
+	lr_close(rig);
+	assert_int_equal(unlink(lr_segment(rig, last + 1, ".log")), 0);
+	begins_with(rig, last, 0);
+	assert_int_not_equal(rig->log.epoch, LR_EPOCH);
+}
+
+static void one_that_is_damaged_is_passed_over(void **state)
+{
+	struct logrig *rig = *state;
+	uint64_t first, second;
+
+	fill(rig, 2);
+	first = lr_txn_first(rig->log.next / 3) - 1;
+	second = lr_txn_first(rig->log.next / 2) - 1;
+	make_snapshot(rig, first, LR_EPOCH);
+	make_snapshot(rig, second, LR_EPOCH);
+	lr_drop(rig);
+	spoil(snapshot_path(rig, second), RT_SNAP_START + 80);
+	begins_with(rig, first, first + 1);
+	assert_non_null(strstr(rig->report.bad_snapshot.text, "damaged"));
+	lr_drop(rig);
+	spoil(snapshot_path(rig, second), 8); /* its header too */
+	begins_with(rig, first, first + 1);
+	assert_non_null(strstr(rig->report.bad_snapshot.text, ".snap"));
+	lr_drop(rig);
+	spoil(snapshot_path(rig, first), 8);
+	begins_with(rig, 0, 1);
+}
+
+static void with_none_that_is_good_the_log_has_to_be_whole(void **state)
+{
+	struct logrig *rig = *state;
+	struct rt_segments s;
+
+	fill(rig, 3);
+	s = lr_segments(rig);
+	make_snapshot(rig, s.first_seqs[1], LR_EPOCH);
+	assert_int_equal(rt_log_drop_below(&rig->log, s.first_seqs[1]), 1);
+	lr_drop(rig);
+	spoil(snapshot_path(rig, s.first_seqs[1]), 8);
+	rig->config.base = &callbacks;
+	t_is(lr_try(rig), RT_E_CORRUPT);
+	assert_non_null(strstr(rig->fault.text, ".snap"));
+	assert_non_null(strstr(rig->fault.text, "restore the file"));
+	assert_int_equal(unlink(snapshot_path(rig, s.first_seqs[1])), 0);
+	begins_with(rig, 0, s.first_seqs[1]);
+	rt_segments_fini(&s);
+}
+
+static void a_hole_behind_it_is_damage(void **state)
+{
+	struct logrig *rig = *state;
+	struct rt_segments s;
+
+	fill(rig, 3);
+	s = lr_segments(rig);
+	make_snapshot(rig, s.first_seqs[1] - 3, LR_EPOCH);
+	assert_int_equal(rt_log_drop_below(&rig->log, s.first_seqs[1]), 1);
+	lr_drop(rig);
+	rig->config.base = &callbacks;
+	t_is(lr_try(rig), RT_E_CORRUPT);
+	assert_non_null(strstr(rig->fault.text, "oldest event"));
+	rt_segments_fini(&s);
+}
+
+static void one_of_another_history_is_none(void **state)
+{
+	struct logrig *rig = *state;
+
+	fill(rig, 1);
+	make_snapshot(rig, 20, LR_EPOCH + 1);
+	lr_drop(rig);
+	begins_with(rig, 0, 1);
+}
+
+static void one_of_a_future_that_is_none_goes(void **state)
+{
+	struct logrig *rig = *state;
+	uint64_t next;
+
+	fill(rig, 2);
+	next = rig->log.next;
+	make_snapshot(rig, 20, LR_EPOCH);
+	make_snapshot(rig, next + 9, LR_EPOCH);
+	lr_drop(rig);
+	begins_with(rig, 20, 21);
+	assert_int_equal(base.n_begun, 2); /* it was tried */
+	assert_int_equal(access(snapshot_path(rig, next + 9), F_OK), -1);
+	assert_int_equal(access(snapshot_path(rig, 20), F_OK), 0);
+}
+
+static void repair_drops_those_above(void **state)
+{
+	struct logrig *rig = *state;
+
+	fill(rig, 1);
+	make_snapshot(rig, 1, LR_EPOCH);
+	make_snapshot(rig, rig->log.next - 1, LR_EPOCH);
+	lr_close(rig);
+	t_ok(rt_log_repair(rig->path, 1, &rig->fault));
+	begins_with(rig, 1, 0);
+	assert_int_equal(rig->log.next, 2);
+	assert_int_not_equal(rig->log.epoch, LR_EPOCH);
+	assert_int_equal(access(snapshot_path(rig, base.seq + 1), F_OK), -1);
+}
+
+/*
+ * ---- What was let go ----
+ */
+
+static void what_is_let_go_is_compacted(void **state)
+{
+	struct logrig *rig = *state;
+	struct rt_log_reader reader;
+	uint64_t oldest, last;
+	bool wrong = false;
+
+	fill(rig, 2);
+	last = rig->log.next - 1;
+	t_ok(rt_log_reader_open(rig->path, &rig->fault, &reader));
+	t_ok(rt_log_reader_oldest(&reader, &oldest));
+	assert_int_equal(oldest, 1);
+	t_ok(rt_log_set_floor(&rig->log, &(struct rt_floor){ .trimmed = 21 },
+			      &rig->fault));
+	assert_int_equal(rt_log_oldest(&rig->log), 21);
+	t_ok(rt_log_reader_oldest(&reader, &oldest));
+	assert_int_equal(oldest, 21);
+	t_is(rt_log_reader_seek(&reader, 20, &rig->fault), RT_E_COMPACTED);
+	assert_non_null(strstr(rig->fault.text, "oldest held is 21"));
+	t_ok(rt_log_reader_seek(&reader, 21, &rig->fault));
+	assert_int_equal(lr_read_all(&reader, 21, last, &wrong), last);
+	assert_false(wrong);
+
+	/* Never back, and the higher of the two counts. */
+	t_ok(rt_log_set_floor(&rig->log, &(struct rt_floor){ .trimmed = 11 },
+			      &rig->fault));
+	assert_int_equal(rt_log_oldest(&rig->log), 21);
+	t_ok(rt_log_set_floor(&rig->log, &(struct rt_floor){ .aged = 31 },
+			      &rig->fault));
+	assert_int_equal(rt_log_oldest(&rig->log), 31);
+	t_is(rt_log_reader_seek(&reader, 30, &rig->fault), RT_E_COMPACTED);
+	rt_log_reader_close(&reader);
+
+	lr_drop(rig);
+	lr_open(rig);
+	assert_int_equal(rt_log_oldest(&rig->log), 31);
+	assert_int_equal(rig->log.floor.trimmed, 21);
+}
+
+static void all_of_it_may_be_let_go(void **state)
+{
+	struct logrig *rig = *state;
+	struct rt_floor floor;
+
+	fill(rig, 1);
+	floor = (struct rt_floor){ .trimmed = rig->log.next };
+	t_ok(rt_log_set_floor(&rig->log, &floor, &rig->fault));
+	lr_drop(rig);
+	lr_open(rig);
+	assert_int_equal(rt_log_oldest(&rig->log), floor.trimmed);
+	lr_append(rig, 2);
+	assert_int_equal(rt_log_oldest(&rig->log), floor.trimmed);
+}
+
+static void a_floor_that_is_none_is_told(void **state)
+{
+	static const char *const bad[] = { "", "x", "12", "-", "1 x" };
+	struct logrig *rig = *state;
+	struct rt_log_reader reader;
+	uint64_t oldest;
+
+	fill(rig, 1);
+	lr_drop(rig);
+	for (size_t i = 0; i < T_N(bad); i++) {
+		t_write_file(t_path(rig->path, "floor"), bad[i], strlen(bad[i]));
+		t_is(lr_try(rig), RT_E_CORRUPT);
+		assert_non_null(strstr(rig->fault.text, "floor: damaged"));
+		/* Readers have what is there. */
+		t_ok(rt_log_reader_open(rig->path, &rig->fault, &reader));
+		t_ok(rt_log_reader_oldest(&reader, &oldest));
+		assert_int_equal(oldest, 1);
+		t_ok(rt_log_reader_seek(&reader, 1, &rig->fault));
+		rt_log_reader_close(&reader);
+	}
+	/* One above the end is what a repair may leave. */
+	t_write_file(t_path(rig->path, "floor"), "99999 0\n", 8);
+	lr_open(rig);
+	assert_int_equal(rt_log_oldest(&rig->log), rig->log.next);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		T(without_one_every_event_is_visited),
+		T(only_what_follows_is_visited),
+		T(nothing_may_follow),
+		T(segments_below_need_not_be_whole),
+		T(a_log_may_be_a_snapshot_alone),
+		T(one_that_is_damaged_is_passed_over),
+		T(with_none_that_is_good_the_log_has_to_be_whole),
+		T(a_hole_behind_it_is_damage),
+		T(one_of_another_history_is_none),
+		T(one_of_a_future_that_is_none_goes),
+		T(repair_drops_those_above),
+		T(what_is_let_go_is_compacted),
+		T(all_of_it_may_be_let_go),
+		T(a_floor_that_is_none_is_told),
+	};
+
+	return cmocka_run_group_tests_name("log_base", tests, NULL, NULL);
+}
