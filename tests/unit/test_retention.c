@@ -1,0 +1,250 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * test_retention.c - when the daemon makes a snapshot, and what it then lets go
+ *
+ * The ticks are the test's; the clock is not waited for: what is to be old is made so.
+ */
+#define SESSION_FEEDS \
+	strdup("--feed"), strdup("main,size=16K,segment=64K,snapshot_bytes=128K," \
+				 "retain_bytes=256K")
+
+#include "tests/unit/sessionrig.h"
+
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define NS_PER_S UINT64_C(1000000000)
+
+static struct rt_feed *feed(void)
+{
+	return &f.server.feeds[0];
+}
+
+static struct rt_retention *kept(void)
+{
+	return &feed()->retention;
+}
+
+/* @n puts of 100 bytes, with a few keys. */
+static void put(unsigned n)
+{
+	static const char value[100] = "v";
+
+	rt_feed_set_time(feed(), rt_now_ns(CLOCK_REALTIME));
+	for (unsigned i = 0; i < n; i++) {
+		char key[16];
+		int len = snprintf(key, sizeof(key), "key%u", i % 50);
+
+		t_ok(rt_feed_put(feed(), key, (size_t)len, value, sizeof(value), NULL));
+		t_ok(rt_feed_flush(feed()));
+	}
+}
+
+/* Ticks, and waits for the thread after each. */
+static void tick(unsigned n)
+{
+	for (unsigned i = 0; i < n; i++) {
+		rt_feed_tick(feed());
+		while (kept()->job.stage == RT_SNAP_WAITING ||
+		       kept()->job.stage == RT_SNAP_RUNNING)
+			t_sleep_ms(1);
+	}
+}
+
+static const char *log_file(uint64_t seq, const char *suffix)
+{
+	char name[64];
+
+	(void)snprintf(name, sizeof(name), "main/log/%020llu%s",
+		       (unsigned long long)seq, suffix);
+	return t_path(f.dir, name);
+}
+
+static void nothing_is_made_of_nothing(void **state)
+{
+	(void)state;
+	tick(3);
+	assert_int_equal(rt_retention_ask(feed()), 1);
+	tick(2);
+	assert_int_equal(kept()->answered, 1);
+	assert_int_equal(kept()->n_made, 0);
+	assert_int_equal(kept()->error[0], 0);
+}
+
+static void who_asks_gets_one(void **state)
+{
+	(void)state;
+	put(10);
+	tick(3);
+	assert_int_equal(kept()->n_kept, 0); /* there is no reason yet */
+	assert_int_equal(rt_retention_ask(feed()), 1);
+	tick(2);
+	assert_int_equal(kept()->answered, 1);
+	assert_int_equal(kept()->newest, 10);
+	assert_int_equal(kept()->n_entries, 10);
+	assert_int_equal(access(log_file(10, ".snap"), F_OK), 0);
+	put(5);
+	(void)rt_retention_ask(feed());
+	put(5);
+	(void)rt_retention_ask(feed()); /* of what came after the first was begun */
+	tick(4);
+	assert_int_equal(kept()->answered, 3);
+	assert_int_equal(kept()->newest, 20);
+	assert_int_equal(kept()->n_kept, 2);
+}
+
+static void so_many_bytes_of_log_are_a_reason(void **state)
+{
+	(void)state;
+	put(500); /* each takes some 200 bytes */
+	tick(2);
+	assert_int_equal(kept()->n_made, 0);
+	put(500);
+	tick(2);
+	assert_int_equal(kept()->newest, 1000);
+	put(500);
+	tick(2);
+	assert_int_equal(kept()->newest, 1000);
+	put(500);
+	tick(2);
+	assert_int_equal(kept()->newest, 2000);
+}
+
+static void age_is_one_if_anything_changed(void **state)
+{
+	(void)state;
+	put(10);
+	kept()->opened_ns -= 3601 * NS_PER_S;
+	tick(2);
+	assert_int_equal(kept()->newest, 10);
+	kept()->created_ns -= 3601 * NS_PER_S;
+	tick(2);
+	assert_int_equal(kept()->n_made, 1);
+	put(1);
+	tick(2);
+	assert_int_equal(kept()->newest, 11);
+}
+
+static void nothing_goes_that_is_not_covered(void **state)
+{
+	(void)state;
+	for (unsigned i = 0; i < 40; i++) {
+		uint64_t oldest;
+
+		put(200);
+		rt_feed_tick(feed());
+		oldest = rt_log_oldest(&feed()->journal.log);
+		assert_true(oldest == 1 || oldest <= kept()->oldest + 1);
+		tick(1);
+	}
+	tick(3);
+	assert_true(rt_log_oldest(&feed()->journal.log) > 1);
+	assert_true(feed()->journal.log.n_bytes < 512 << 10);
+	assert_int_equal(kept()->n_kept, 2);
+}
+
+static void what_cannot_be_made_is_tried_again(void **state)
+{
+	uint64_t retry_ns;
+
+	(void)state;
+	put(1000);
+	assert_int_equal(mkdir(log_file(1000, ".snap.new"), 0700), 0);
+	assert_int_equal(mkdir(t_path(log_file(1000, ".snap.new"), "x"), 0700), 0);
+	tick(2);
+	assert_int_equal(kept()->n_failed, 1);
+	assert_non_null(strstr(kept()->error, ".snap"));
+	retry_ns = kept()->retry_ns;
+	assert_true(retry_ns > rt_now_ns(CLOCK_MONOTONIC));
+	tick(5);
+	assert_int_equal(kept()->n_failed, 1); /* not yet */
+	kept()->retry_ns = 0;
+	tick(2);
+	assert_int_equal(kept()->n_failed, 2);
+	assert_int_equal(kept()->backoff_ns, 2 * NS_PER_S);
+	for (int i = 0; i < 8; i++) {
+		kept()->retry_ns = 0;
+		tick(2);
+	}
+	assert_int_equal(kept()->backoff_ns, 60 * NS_PER_S);
+	assert_int_equal(rt_log_oldest(&feed()->journal.log), 1);
+
+	assert_int_equal(rmdir(t_path(log_file(1000, ".snap.new"), "x")), 0);
+	assert_int_equal(rmdir(log_file(1000, ".snap.new")), 0);
+	(void)rt_retention_ask(feed()); /* who asks does not wait */
+	tick(2);
+	assert_int_equal(kept()->newest, 1000);
+	assert_int_equal(kept()->error[0], 0);
+	assert_int_equal(kept()->backoff_ns, 0);
+}
+
+static void a_trim_waits_for_one(void **state)
+{
+	uint64_t then;
+
+	(void)state;
+	put(100);
+	t_is(rt_retention_trim(feed(), 50, &then), 0);
+	assert_int_equal(then, 50);
+	assert_int_equal(rt_retention_oldest(feed()), 1);
+	tick(2);
+	assert_int_equal(rt_retention_oldest(feed()), 50);
+	assert_int_equal(kept()->newest, 100);
+	t_is(rt_retention_trim(feed(), 60, &then), 1); /* that covers it too */
+	assert_int_equal(then, 60);
+	t_is(rt_retention_trim(feed(), 10, &then), 1);
+	assert_int_equal(then, 60);
+}
+
+static void snapshots_below_what_is_let_go_go(void **state)
+{
+	uint64_t then;
+
+	(void)state;
+	put(10);
+	(void)rt_retention_ask(feed());
+	tick(2);
+	put(10);
+	(void)rt_retention_ask(feed());
+	tick(2);
+	assert_int_equal(kept()->n_kept, 2);
+	t_is(rt_retention_trim(feed(), 11, &then), 1);
+	assert_int_equal(kept()->n_kept, 2); /* 11 goes on from 10 */
+	t_is(rt_retention_trim(feed(), 12, &then), 1);
+	assert_int_equal(kept()->n_kept, 1);
+	assert_int_equal(kept()->oldest, 20);
+}
+
+static void what_files_do_not_give_memory_does(void **state)
+{
+	uint64_t then;
+
+	(void)state;
+	put(100);
+	t_is(rt_retention_trim(feed(), 90, &then), 0);
+	tick(2);
+	assert_int_equal(unlink(log_file(100, ".snap")), 0);
+	put(10);
+	(void)rt_retention_ask(feed());
+	tick(3);
+	assert_int_equal(kept()->newest, 110);
+	assert_int_equal(kept()->n_entries, 50);
+	assert_int_equal(kept()->error[0], 0);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		T(nothing_is_made_of_nothing),
+		T(who_asks_gets_one),
+		T(so_many_bytes_of_log_are_a_reason),
+		T(age_is_one_if_anything_changed),
+		T(nothing_goes_that_is_not_covered),
+		T(what_cannot_be_made_is_tried_again),
+		T(a_trim_waits_for_one),
+		T(snapshots_below_what_is_let_go_go),
+		T(what_files_do_not_give_memory_does),
+	};
+
+	return cmocka_run_group_tests_name("retention", tests, NULL, NULL);
+}
