@@ -13,35 +13,39 @@
 
 #include "client/history.h"
 
-static bool open_log(struct ringtail *r, struct rt_fault *fault)
+int rt_reader_find_log(struct ringtail *r, struct rt_fault *fault)
 {
 	const char *slash = r->path ? strrchr(r->path, '/') : NULL;
 	char path[PATH_MAX];
-	int n;
+	int n, e;
 
 	if (r->log_open)
-		return true;
+		return 0;
 	if (!r->path)
-		return false;
+		return -ENOENT;
 	n = snprintf(path, sizeof(path), "%.*slog",
 		     slash ? (int)(slash - r->path) + 1 : 0, r->path);
-	if (n < 0 || (size_t)n >= sizeof(path) ||
-	    rt_log_reader_open(path, fault, &r->log) < 0)
-		return false;
-	/* One that was left here by another history is none. */
-	if (rt_log_has_epoch(r->log.dir_fd, r->segment.geo.epoch) < 0) {
+	if (n < 0 || (size_t)n >= sizeof(path))
+		return -ENOENT;
+	e = rt_log_reader_open(path, fault, &r->log);
+	if (e < 0)
+		return e == -EACCES ? e : -ENOENT;
+	e = rt_log_has_epoch(r->log.dir_fd, r->segment.geo.epoch);
+	if (e < 0) {
+		rt_fault_set(fault, "%.400s/epochs: %s", path, ringtail_strerror(e));
 		rt_log_reader_close(&r->log);
-		return false;
+		/* One that was left here by another history is none. */
+		return e == -EACCES ? e : -ENOENT;
 	}
 	r->log_open = true;
-	return true;
+	return 0;
 }
 
 bool rt_reader_has_log(struct ringtail *r)
 {
 	struct rt_fault unused;
 
-	return open_log(r, &unused);
+	return rt_reader_find_log(r, &unused) == 0;
 }
 
 /* It is looked for again when it is needed. */
@@ -62,11 +66,13 @@ int rt_reader_oldest_in_log(struct ringtail *r, uint64_t *ret)
 
 int rt_reader_enter_log(struct ringtail *r, uint64_t seq, struct rt_fault *fault)
 {
-	int e;
+	int e = rt_reader_find_log(r, fault);
 
-	if (!rt_reader_has_log(r))
+	if (!e)
+		e = rt_log_reader_seek(&r->log, seq, fault);
+	/* To who skips what cannot be had, a log that may not be read is none. */
+	if (e == -EACCES && r->on_gap == RINGTAIL_ON_GAP_SKIP)
 		return -ENOENT;
-	e = rt_log_reader_seek(&r->log, seq, fault);
 	if (e < 0)
 		return e;
 	r->in_log = true;

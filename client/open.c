@@ -177,11 +177,22 @@ static int start_from_state(struct ringtail *r)
 	return rt_reader_resync_open(r, 0);
 }
 
+/* Is what is older than the ring in a log that may not be read?  Then that is said. */
+static int check_log(struct ringtail *r, uint64_t oldest)
+{
+	int e = oldest > 1 ? rt_reader_find_log(r, rt_open_fault()) : 0;
+
+	return e == -EACCES && r->on_gap != RINGTAIL_ON_GAP_SKIP ? e : 0;
+}
+
 /* The oldest there is, in the ring or in the log. */
 static int start_oldest(struct ringtail *r, uint64_t oldest)
 {
 	uint64_t in_log;
+	int denied = check_log(r, oldest);
 
+	if (denied)
+		return denied;
 	/* What was the oldest can be gone before it is opened. */
 	while (rt_reader_oldest_in_log(r, &in_log) == 0 && in_log < oldest) {
 		int e = rt_reader_enter_log(r, in_log, rt_open_fault());
@@ -200,7 +211,10 @@ static int start_at_time(struct ringtail *r, uint64_t time_ns, uint64_t oldest,
 {
 	uint64_t seq = rt_ring_at_time(&r->segment, time_ns);
 	uint64_t in_log;
+	int denied = seq <= oldest ? check_log(r, oldest) : 0;
 
+	if (denied)
+		return denied;
 	/* If it is the oldest of the ring, the log may have an older one that is it. */
 	if (seq <= oldest && rt_reader_seek_log_time(r, time_ns, &in_log) == 0 &&
 	    in_log < seq)
@@ -214,11 +228,12 @@ static int find_start(struct ringtail *r, const struct ringtail_options *o)
 	uint64_t oldest, head;
 
 	rt_ring_bounds(&r->segment, &oldest, &head);
-	if (head > RT_SEQ_MAX) {
+	if (!rt_ring_makes_sense(&r->segment)) {
 		rt_fault_set(rt_open_fault(),
-			     "%s: damaged: its newest seq is %" PRIu64
-			     ", which no feed reaches",
-			     r->path ? r->path : r->segment.geo.name, head);
+			     "%s: damaged: what the writer says at byte %u makes no "
+			     "sense: newest seq %" PRIu64 ", oldest %" PRIu64,
+			     r->path ? r->path : r->segment.geo.name, RT_PAGE, head,
+			     oldest);
 		return RINGTAIL_E_CORRUPT;
 	}
 	if (o->start == RINGTAIL_START_SNAPSHOT ||

@@ -183,6 +183,19 @@ static int corrupt(struct ringtail *r, uint64_t seq)
 	return rt_reader_stop(r, RINGTAIL_E_CORRUPT);
 }
 
+static int senseless(struct ringtail *r)
+{
+	const struct rt_hot *hot = r->segment.hot;
+
+	rt_fault_set(
+		&r->fault,
+		"%s: damaged: what the writer says at byte %u makes no sense: head "
+		"%" PRIu64 ", floor %" PRIu64 ", state %u",
+		r->path ? r->path : r->segment.geo.name, RT_PAGE, rt_load64(&hot->head),
+		rt_load64(&hot->floor), rt_load32(&hot->state));
+	return rt_reader_stop(r, RINGTAIL_E_CORRUPT);
+}
+
 static int lapped_without_log(struct ringtail *r)
 {
 	bool fresh = is_fresh(r);
@@ -209,8 +222,11 @@ static int lapped_without_log(struct ringtail *r)
 /* RINGTAIL_NOTHING: it goes on in the log. */
 static int lapped(struct ringtail *r)
 {
-	int e = rt_reader_enter_log(r, r->next, &r->fault);
+	int e;
 
+	if (!rt_ring_makes_sense(&r->segment))
+		return senseless(r);
+	e = rt_reader_enter_log(r, r->next, &r->fault);
 	if (!e)
 		return RINGTAIL_NOTHING;
 	if (e == RINGTAIL_E_COMPACTED)
@@ -642,6 +658,8 @@ int rt_reader_idle(struct ringtail *r)
 	outcome = rt_reader_fetch(r);
 	if (outcome != RINGTAIL_NOTHING)
 		return outcome;
+	if (!rt_ring_makes_sense(&r->segment))
+		return senseless(r);
 	if (state == RT_STATE_RETIRED)
 		return follow(r, true);
 	if (rt_load32(&r->segment.hot->state) != state)

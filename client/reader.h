@@ -155,6 +155,8 @@ const char *rt_reader_gone(uint32_t cause); /* in words */
  */
 
 bool rt_reader_has_log(struct ringtail *r);
+/* 0; -ENOENT there is none; -EACCES it may not be read, with a text. */
+int rt_reader_find_log(struct ringtail *r, struct rt_fault *fault);
 void rt_reader_leave_log(struct ringtail *r);
 int rt_reader_oldest_in_log(struct ringtail *r, uint64_t *ret);
 

@@ -156,8 +156,9 @@ static int choose_source(struct ringtail *r)
 		int e;
 
 		close_source(&r->resync);
-		if (!rt_reader_has_log(r))
-			return unsupported(r);
+		e = rt_reader_find_log(r, &r->fault);
+		if (e < 0)
+			return e == -ENOENT ? unsupported(r) : e;
 		e = open_newest(r, head);
 		if (!e)
 			e = merge_log(r, head);
@@ -474,9 +475,11 @@ int rt_reader_resync_open(struct ringtail *r, uint32_t cause)
 
 int rt_reader_can_resync(struct ringtail *r)
 {
-	if (rt_reader_has_log(r))
-		return 0;
-	(void)unsupported(r);
-	*rt_open_fault() = r->fault;
-	return RINGTAIL_E_UNSUPPORTED;
+	int e = rt_reader_find_log(r, &r->fault);
+
+	if (e == -ENOENT)
+		e = unsupported(r);
+	if (e < 0)
+		*rt_open_fault() = r->fault;
+	return e;
 }

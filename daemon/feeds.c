@@ -26,7 +26,7 @@ static bool is_lasting(int error)
 static bool is_held(const char *folder)
 {
 	struct flock lock = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
-	char path[PATH_MAX];
+	char path[PATH_MAX + 8];
 
 	(void)snprintf(path, sizeof(path), "%s/lock", folder);
 

@@ -343,7 +343,8 @@ static void failed(struct rt_feed *feed, const char *text)
 {
 	struct rt_retention *keep = &feed->retention;
 
-	(void)snprintf(keep->error, sizeof(keep->error), "%s", text);
+	(void)snprintf(keep->error, sizeof(keep->error), "%.*s",
+		       (int)sizeof(keep->error) - 1, text);
 	keep->n_failed++;
 	keep->answered = keep->answers;
 	keep->backoff_ns =

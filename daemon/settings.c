@@ -123,14 +123,14 @@ static bool parse_bytes(const char *text, uint64_t *ret)
 
 static void format_bytes(uint64_t value, char *text, size_t cap)
 {
-	static const char units[] = { 0, 'K', 'M', 'G', 'T' };
+	static const char *const units[] = { "", "K", "M", "G", "T" };
 	unsigned unit = 0;
 
 	while (value && value % K == 0 && unit < RT_N(units) - 1) {
 		value /= K;
 		unit++;
 	}
-	(void)snprintf(text, cap, "%llu%.1s", (unsigned long long)value, &units[unit]);
+	(void)snprintf(text, cap, "%llu%s", (unsigned long long)value, units[unit]);
 }
 
 static int set_number(const struct setting *s, const char *value, uint64_t *ret,

@@ -263,6 +263,12 @@ void rt_ring_bounds(const struct rt_segment *segment, uint64_t *ret_oldest,
 		    uint64_t *ret_head);
 
 /*
+ * Can the words that the writer keeps changing be what a writer stores?  For those who
+ * are about to stop, or to give events up, because of them.
+ */
+bool rt_ring_makes_sense(const struct rt_segment *segment);
+
+/*
  * Where to go on after a lap: the first of a transaction at least half a ring
  * (slots or payload, whichever comes first) above the floor; head + 1 at most.
  */

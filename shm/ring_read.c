@@ -44,6 +44,26 @@ void rt_ring_bounds(const struct rt_segment *segment, uint64_t *ret_oldest,
 	*ret_oldest = oldest > head ? head + 1 : oldest;
 }
 
+bool rt_ring_makes_sense(const struct rt_segment *segment)
+{
+	const struct rt_geometry *geo = &segment->geo;
+	const struct rt_hot *hot = segment->hot;
+
+	for (unsigned tries = 0; tries < BOUNDS_TRIES; tries++) {
+		uint64_t floor = rt_load64(&hot->floor);
+		uint64_t let_go =
+			rt_max(rt_load64(&hot->trimmed), rt_load64(&hot->aged));
+		uint64_t head = rt_load64(&hot->head);
+
+		if (floor != rt_load64(&hot->floor))
+			continue; /* as of different moments */
+		return head <= RT_SEQ_MAX && floor >= geo->first_seq &&
+		       floor <= head + 1 && head + 1 - floor <= geo->n_slots &&
+		       let_go <= head + 1 && rt_load32(&hot->state) <= RT_STATE_RETIRED;
+	}
+	return true; /* somebody is busy with it */
+}
+
 uint64_t rt_ring_align(const struct rt_segment *segment, uint64_t seq)
 {
 	struct rt_event ev;

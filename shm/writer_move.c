@@ -167,8 +167,6 @@ static void carry_words(struct rt_writer *w, const struct rt_hot *old)
 	rt_store64(&hot->n_writers, rt_load64(&old->n_writers));
 	rt_store64(&hot->n_txns, w->n_txns = rt_load64(&old->n_txns));
 	rt_store64(&hot->n_bytes, w->n_bytes = rt_load64(&old->n_bytes));
-	rt_store64(&hot->trimmed, rt_load64(&old->trimmed));
-	rt_store64(&hot->aged, rt_load64(&old->aged));
 }
 
 /* The same of a writer that goes on without a break: what a start begins anew. */
@@ -227,6 +225,8 @@ static int make_successor(struct rt_writer *w, const struct rt_writer *was,
 
 	if (r < 0)
 		return r;
+	rt_store64(&w->hot->trimmed, rt_load64(&old->hot->trimmed));
+	rt_store64(&w->hot->aged, rt_load64(&old->hot->aged));
 	if (is_alike(&old->geo, &w->segment.geo)) {
 		copy_over(w, old, was);
 		return 0;

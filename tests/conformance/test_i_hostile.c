@@ -531,7 +531,7 @@ static int random_contents(void *arg)
 			memcpy(d->bad + at, &value, sizeof(value));
 		}
 		wrong = try_it(d, &e);
-		if (!wrong && !from && e != RINGTAIL_E_CORRUPT)
+		if (!wrong && from <= RT_PAGE && e != RINGTAIL_E_CORRUPT)
 			wrong = WRONG_ACCEPTED;
 	}
 	return wrong;
@@ -543,6 +543,62 @@ static void i3_random_bytes(void **state)
 
 	damage_init(*state, &d);
 	run(random_contents, &d);
+	damage_fini(&d);
+}
+
+static void spoil_hot_words(const struct damage *d, struct t_random *random)
+{
+	uint64_t words[RT_PAGE / 8];
+	int fd = open(d->path, O_RDWR | O_CLOEXEC);
+
+	for (size_t i = 0; i < T_N(words); i++)
+		words[i] = t_random64(random);
+	if (fd < 0 || pwrite(fd, words, sizeof(words), RT_PAGE) != sizeof(words))
+		abort();
+	(void)close(fd);
+}
+
+/* In a child: what is read until then is right, and then the ring is damaged; it was
+ * neither closed, nor has it moved, nor are events lost. */
+static int random_hot_words(void *arg)
+{
+	struct damage *d = arg;
+	struct t_random random = { d->seed };
+
+	(void)alarm(ALARM_S);
+	for (unsigned i = 0; i < 200; i++) {
+		struct ringtail_options options = t_from(RINGTAIL_START_OLDEST);
+		struct ringtail *reader;
+		int outcome = RINGTAIL_EVENT;
+
+		memcpy(d->bad, d->good, d->len);
+		store(d, d->len);
+		options.on_gap = i & 1 ? RINGTAIL_ON_GAP_SKIP : RINGTAIL_ON_GAP_ERROR;
+		if (ringtail_open_path(d->path, &options, &reader))
+			return WRONG_REFUSED;
+		for (unsigned n = i % 70; n && outcome > 0; n--)
+			outcome = read_once(reader, i);
+		spoil_hot_words(d, &random);
+		do
+			outcome = read_once(reader, i);
+		while (outcome == RINGTAIL_EVENT || outcome == RINGTAIL_CAUGHT_UP);
+		if (outcome != RINGTAIL_E_CORRUPT)
+			return WRONG_ERROR;
+		if (!names(d, ringtail_error(reader)))
+			return WRONG_NAME;
+		if (!t_accounts_add_up(reader))
+			return WRONG_ACCOUNTS;
+		ringtail_close(reader);
+	}
+	return 0;
+}
+
+static void i3_random_hot_words_are_damage_and_nothing_else(void **state)
+{
+	struct damage d;
+
+	damage_init(*state, &d);
+	run(random_hot_words, &d);
 	damage_fini(&d);
 }
 
@@ -773,6 +829,7 @@ int main(void)
 		T_EMBEDDED(i3_any_flipped_bit_of_page_0_is_an_error),
 		T_EMBEDDED(i3_page_0_that_lies_with_a_right_checksum),
 		T_EMBEDDED(i3_odd_values_in_hot_words_and_slots),
+		T_EMBEDDED(i3_random_hot_words_are_damage_and_nothing_else),
 		T_EMBEDDED(i3_random_bytes),
 		T_EMBEDDED(i3_a_ring_that_changes_at_random_while_it_is_read),
 		T_EMBEDDED(i3_what_is_no_file_is_no_ring),

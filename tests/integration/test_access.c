@@ -310,6 +310,56 @@ static void readers_of_the_log_come_along(void **state)
 	end_following(alice);
 }
 
+/* In a child: how it ends for who may read the ring and not the log. */
+static int read_without_log(void *way)
+{
+	struct ringtail_options options = RINGTAIL_OPTIONS_INIT;
+	struct ringtail_event event;
+	struct ringtail *reader;
+	const char *text;
+	int r;
+
+	if (!become(BOB))
+		return 100;
+	options.dir = d.dir;
+	options.start = *(char *)way == 'o'   ? RINGTAIL_START_OLDEST
+			: *(char *)way == 't' ? RINGTAIL_START_TIME
+			: *(char *)way == 's' ? RINGTAIL_START_SNAPSHOT
+					      : RINGTAIL_START_AFTER_SEQ;
+	options.time_ns = *(char *)way == 't';
+	if (*(char *)way == 'k')
+		options.on_gap = RINGTAIL_ON_GAP_SKIP;
+	r = ringtail_open("main", &options, &reader);
+	text = ringtail_error(NULL);
+	if (*(char *)way == 'k')
+		return r < 0 || ringtail_next(reader, &event, 0) != RINGTAIL_GAP;
+	if (r != -EACCES)
+		return 1;
+	return strstr(text, "/main/log") && strstr(text, "ermission denied") ? 0 : 2;
+}
+
+/* What it may not read is neither gone nor not there. */
+static void a_log_that_may_not_be_read_is_no_missing_one(void **state)
+{
+	static const char *const ways[] = { "oldest", "time", "snapshot", "after",
+					    "kip" };
+	int publisher;
+
+	(void)state;
+	t_daemon_start(&d, "--feed", "main,mode=0644,size=64K,durability=memory", NULL);
+	assert_int_equal(chmod(d.dir, 0755), 0);
+	publisher = t_spawn(publish, NULL);
+	let_more_come(3000);
+	stop_publishing(publisher);
+	assert_int_equal(chmod(t_path(d.dir, "main/log"), 0700), 0);
+	for (size_t i = 0; i < T_N(ways); i++) {
+		int verdict = t_in_child(read_without_log, (void *)(uintptr_t)ways[i]);
+
+		if (verdict)
+			fail_msg("%s: %d", ways[i], verdict);
+	}
+}
+
 static int keep_moving(void *unused)
 {
 	redisContext *redis = redisConnectUnix(d.socket);
@@ -509,6 +559,7 @@ int main(void)
 		T(busy_with_a_log),
 		T(in_a_quiet_feed_too),
 		T(readers_of_the_log_come_along),
+		T(a_log_that_may_not_be_read_is_no_missing_one),
 		T(killed_in_the_middle_nobody_loses_anything),
 		T(only_root_and_the_daemons_user_may),
 		T(nonsense_is_refused),

@@ -203,9 +203,9 @@ static struct answer ask(struct t_feed *feed, struct request r, const void *key,
 
 	assert_non_null(message);
 	memcpy(message, &r, sizeof(r));
-	if (r.key_len)
+	if (key && r.key_len)
 		memcpy(message + sizeof(r), key, r.key_len);
-	if (r.value_len)
+	if (value && r.value_len)
 		memcpy(message + sizeof(r) + r.key_len, value, r.value_len);
 	assert_int_equal(send(feed->channel, message, len, MSG_NOSIGNAL), len);
 	free(message);

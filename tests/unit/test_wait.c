@@ -82,63 +82,102 @@ static void begin_all(struct rig *rig, struct rig_sleeper *s)
 	}
 }
 
-static void end_all(struct rig_sleeper *s, int want)
+/* How long it took until all had ended. */
+static uint64_t end_all(struct rig_sleeper *s, int want)
 {
 	uint64_t began = t_now_ns();
 
 	for (size_t i = 0; i < T_N(waits); i++)
 		t_is(rig_sleep_end(&s[i]), want);
-	assert_true(t_now_ns() - began < UINT64_C(700000000));
+	return t_now_ns() - began;
 }
 
-static void a_commit_ends_every_way_to_wait(void **state)
+/*
+ * Whom nobody wakes looks up after a second, each time.  A slow machine is as late now
+ * and then, but not as often as it is tried here.
+ */
+static void are_woken(struct rig *rig, uint64_t (*once)(struct rig *rig))
 {
-	struct rig *rig = *state;
+	for (unsigned attempt = 0; attempt < 20; attempt++) {
+		uint64_t took = once(rig);
+
+		while (rig->n_readers)
+			rig_forget(rig, rig->readers[0]);
+		rig_close(rig);
+		if (took < UINT64_C(700000000))
+			return;
+	}
+	fail_msg("each of 20 times it took most of a second");
+}
+
+static uint64_t commit_to_all(struct rig *rig)
+{
 	struct rig_sleeper s[T_N(waits)];
+	uint64_t took;
 
 	rig_open(rig);
 	begin_all(rig, s);
 	rig_put(rig, 1);
-	end_all(s, RINGTAIL_EVENT);
+	took = end_all(s, RINGTAIL_EVENT);
 	for (size_t i = 0; i < T_N(waits); i++)
-		rig_is(&s[i].event, 1);
+		rig_is(&s[i].event, rt_writer_head(rig->w));
+	return took;
 }
 
-static void close_ends_every_way_to_wait(void **state)
+static void a_commit_ends_every_way_to_wait(void **state)
 {
-	struct rig *rig = *state;
+	are_woken(*state, commit_to_all);
+}
+
+static uint64_t close_under_all(struct rig *rig)
+{
 	struct rig_sleeper s[T_N(waits)];
 
 	rig_open(rig);
 	begin_all(rig, s);
 	rig_close(rig);
-	end_all(s, RINGTAIL_E_CLOSED);
+	return end_all(s, RINGTAIL_E_CLOSED);
 }
 
-static void cancel_ends_every_way_to_wait(void **state)
+static void close_ends_every_way_to_wait(void **state)
 {
-	struct rig *rig = *state;
+	are_woken(*state, close_under_all);
+}
+
+static uint64_t cancel_all(struct rig *rig)
+{
 	struct rig_sleeper s[T_N(waits)];
 
 	rig_open(rig);
 	begin_all(rig, s);
 	for (size_t i = 0; i < T_N(waits); i++)
 		ringtail_cancel(s[i].r);
-	end_all(s, RINGTAIL_E_CANCELED);
+	return end_all(s, RINGTAIL_E_CANCELED);
 }
 
-static void death_ends_every_way_to_wait(void **state)
+static void cancel_ends_every_way_to_wait(void **state)
 {
-	struct rig *rig = *state;
+	are_woken(*state, cancel_all);
+}
+
+static uint64_t die_under_all(struct rig *rig)
+{
 	struct rig_sleeper s[T_N(waits)];
 	struct rig_child child;
+	uint64_t took;
 
 	rig_child_begin(rig, &child);
 	begin_all(rig, s);
 	rig_child_end(&child, SIGKILL);
-	end_all(s, RINGTAIL_NOTHING);
+	took = end_all(s, RINGTAIL_NOTHING);
 	for (size_t i = 0; i < T_N(waits); i++)
 		assert_int_equal(ringtail_state(s[i].r), RINGTAIL_DEAD);
+	return took;
+}
+
+static void death_ends_every_way_to_wait(void **state)
+{
+	are_woken(*state, die_under_all);
 }
 
 /* Whether it dies before a wait or in it makes no difference. */
@@ -156,7 +195,7 @@ static void a_death_before_the_wait_is_news_too(void **state)
 		uint64_t began = t_now_ns();
 
 		t_is(ringtail_next(r[i], &event, 5000 * MS), RINGTAIL_NOTHING);
-		assert_true(t_now_ns() - began < 1000 * MS);
+		assert_true(t_now_ns() - began < 4000 * MS);
 		began = t_now_ns();
 		t_is(ringtail_next(r[i], &event, 10 * MS), RINGTAIL_NOTHING);
 		assert_true(t_now_ns() - began >= UINT64_C(10000000)); /* once */
