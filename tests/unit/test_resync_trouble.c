@@ -94,6 +94,75 @@ static void when_all_are_damaged_it_says_so_until_one_is_mended(void **state)
 	assert_non_null(strstr(ringtail_error(NULL), ".snap"));
 }
 
+/* Reads to an end of some kind; how many entries came. */
+static unsigned read_out(struct ringtail *r)
+{
+	struct ringtail_event e;
+	unsigned n = 0, steps = 0;
+	int outcome;
+
+	do {
+		outcome = next(r, &e);
+		n += outcome == RINGTAIL_SNAPSHOT;
+		assert_true(++steps < 10000);
+	} while (outcome > 0 && outcome != RINGTAIL_SNAPSHOT_END);
+	return n;
+}
+
+static void any_bytes_in_a_snapshot_are_no_crash(void **state)
+{
+	struct rig *rig = begin(state);
+	struct t_random random = { 23 };
+	size_t len;
+	uint8_t *whole;
+
+	h.pad = 2000;
+	begin_amid(5);
+	whole = (uint8_t *)t_read_file(snapshot_file(h.saved.seq), &len);
+	for (unsigned i = 0; i < 300; i++) {
+		AUTO_FREE uint8_t *bytes = malloc(len);
+		size_t n = 1 + t_random_below(&random, 8), kept = len;
+		struct ringtail *r;
+
+		memcpy(bytes, whole, len);
+		while (n--) {
+			/* As often in header, index and footer as in what is between.
+			 */
+			size_t at = t_random_below(&random, len);
+
+			if (t_random_below(&random, 3) == 0)
+				at = t_random_below(&random, 200);
+			else if (t_random_below(&random, 2) == 0)
+				at = len - 1 - t_random_below(&random, 400);
+			bytes[at] = (uint8_t)t_random64(&random);
+		}
+		if (t_random_below(&random, 4) == 0)
+			kept = t_random_below(&random, len);
+		t_write_file(snapshot_file(h.saved.seq), bytes, kept);
+		if (rig_try(rig, from_state(), &r) < 0)
+			continue;
+		(void)read_out(r);
+		ringtail_close(r);
+	}
+	free(whole);
+}
+
+static void a_snapshot_that_is_cut_while_it_is_read(void **state)
+{
+	struct rig *rig = begin(state);
+	struct ringtail_event e;
+	struct ringtail *r;
+
+	h.pad = 8192;
+	begin_amid(5);
+	r = rig_read(rig, from_state());
+	t_is(next(r, &e), RINGTAIL_RESET);
+	t_is(next(r, &e), RINGTAIL_SNAPSHOT);
+	t_ok(truncate(snapshot_file(h.saved.seq), 5000));
+	assert_in_range(read_out(r), 0, N_KEYS - 2);
+	t_is(next(r, &e), RINGTAIL_E_CORRUPT);
+}
+
 /*
  * ---- Meanwhile ----
  */
@@ -245,6 +314,8 @@ int main(void)
 		TR(a_damaged_snapshot_is_given_up_for_the_other_one),
 		TR(damage_in_the_middle_is_no_end),
 		TR(when_all_are_damaged_it_says_so_until_one_is_mended),
+		TR(any_bytes_in_a_snapshot_are_no_crash),
+		TR(a_snapshot_that_is_cut_while_it_is_read),
 		TR(a_snapshot_that_is_removed_while_it_is_read),
 		TR(a_state_that_history_has_left_behind_is_begun_anew),
 		TR(the_gap_of_a_state_that_was_begun_anew_is_one),
