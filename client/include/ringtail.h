@@ -461,7 +461,8 @@ RINGTAIL_API int ringtail_next_txn(struct ringtail *reader,
 				   size_t *ret_n, int64_t timeout_ns);
 
 /*
- * A batch in the caller's memory: @events describes, @data holds keys and values.
+ * A batch in the caller's memory: @events describes, @data holds keys, values and
+ * previous values.
  */
 struct ringtail_batch {
 	struct ringtail_event *events;
