@@ -12,6 +12,23 @@
  * ---- Into the ring ----
  */
 
+/* The usual ones up to one that is not, if there is any; or to the end. */
+static int play_alone(struct rt_writer *w, struct rt_batch_cursor *cursor)
+{
+	struct rt_item item;
+	size_t size;
+	int r = 0;
+
+	while (!r && (size = rt_batch_peek_alone(cursor, &item))) {
+		rt_writer_set_time(w, item.time_ns);
+		r = rt_writer_one(w, item.op, item.flags, item.key, item.key_len,
+				  item.key + item.key_len, item.value_len);
+		if (!r)
+			rt_batch_pass(cursor, size);
+	}
+	return r;
+}
+
 static int play_item(struct rt_writer *w, const struct rt_item *item)
 {
 	int r;
@@ -45,7 +62,12 @@ int rt_journal_play(struct rt_journal *j, const uint8_t *data, uint64_t from)
 
 	rt_writer_hold(w);
 	rt_batch_open(data, &cursor);
-	while (!r && rt_batch_next(&cursor, &item) == 1) {
+	for (;;) {
+		/* What it refuses is met again below. */
+		if (cursor.seq >= from)
+			(void)play_alone(w, &cursor);
+		if (r || rt_batch_next(&cursor, &item) != 1)
+			break;
 		if (item.seq < from)
 			continue;
 		r = play_item(w, &item);
@@ -297,6 +319,12 @@ int rt_journal_one(struct rt_journal *j, uint8_t op, uint8_t flags, const void *
 	if (!j->has_log)
 		return rt_writer_one(j->writer, op, flags, key, key_len, value,
 				     value_len);
+	if (RT_LIKELY(!extra)) {
+		r = rt_writer_accepts(j->writer, op, flags, key_len, value_len, 0);
+		return r < 0 ? r
+			     : rt_batch_one(&j->batch, op, flags, key, key_len, value,
+					    value_len, j->time_ns);
+	}
 	r = rt_batch_begin(&j->batch);
 	if (r < 0)
 		return r;

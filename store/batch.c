@@ -135,6 +135,45 @@ void rt_batch_end(struct rt_batch *batch, uint64_t time_ns)
 	batch->txn_at = 0;
 }
 
+int rt_batch_one(struct rt_batch *batch, uint8_t op, uint8_t flags, const void *key,
+		 size_t key_len, const void *value, size_t value_len, uint64_t time_ns)
+{
+	size_t used = sizeof(struct rt_log_txn) + sizeof(struct rt_log_event) +
+		      key_len + value_len;
+	size_t size = rt_round_up(used, RT_WORD);
+	static const uint64_t zero;
+	struct rt_log_txn *txn;
+	struct rt_log_event *event;
+	int r;
+
+	assert(!batch->txn_at && key_len && key_len <= UINT16_MAX &&
+	       value_len <= UINT32_MAX);
+	r = grow(batch, size);
+	if (r < 0)
+		return r;
+	txn = (void *)(batch->data + batch->len);
+	event = (void *)(txn + 1);
+	memcpy((uint8_t *)txn + size - sizeof(zero), &zero, sizeof(zero));
+	txn->time_ns = time_ns;
+	txn->n_events = 1;
+	txn->reserved = 0;
+	txn->size = size;
+	event->value_len = (uint32_t)value_len;
+	event->prev_len = 0;
+	event->key_len = (uint16_t)key_len;
+	event->op = op;
+	event->flags = flags;
+	event->ext_len = 0;
+	memcpy(event + 1, key, key_len);
+	if (value_len)
+		memcpy((uint8_t *)(event + 1) + key_len, value, value_len);
+	batch->len += size;
+	batch->n_txns++;
+	batch->n_events++;
+	batch->last_ns = time_ns;
+	return 0;
+}
+
 void rt_batch_abort(struct rt_batch *batch)
 {
 	if (batch->txn_at)

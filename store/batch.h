@@ -46,6 +46,9 @@ int rt_batch_add_extra(struct rt_batch *batch, uint8_t op, uint8_t flags,
 		       const void *key, size_t key_len, const void *value,
 		       size_t value_len, const struct rt_extra *extra);
 void rt_batch_end(struct rt_batch *batch, uint64_t time_ns); /* none without events */
+/* All of that for one event without extras. */
+int rt_batch_one(struct rt_batch *batch, uint8_t op, uint8_t flags, const void *key,
+		 size_t key_len, const void *value, size_t value_len, uint64_t time_ns);
 void rt_batch_abort(struct rt_batch *batch);
 
 bool rt_batch_is_empty(const struct rt_batch *batch);

@@ -54,6 +54,34 @@ static void what_goes_in_comes_out(void **state)
 	assert_int_equal(batch->last_ns, lr_time(1000));
 }
 
+/* One event by the short way is the same bytes. */
+static void one_is_begin_add_end(void **state)
+{
+	struct rt_batch *batch = *state;
+	struct rt_batch one = { 0 };
+	uint8_t bytes[64];
+
+	memset(bytes, 'x', sizeof(bytes));
+	rt_batch_reset(&one, 1);
+	for (unsigned key_len = 1; key_len < 20; key_len++) {
+		for (unsigned value_len = 0; value_len < 20; value_len++) {
+			t_ok(rt_batch_begin(batch));
+			t_ok(rt_batch_add(batch, RT_OP_PUT, RT_EVENT_CREATED, bytes,
+					  key_len, bytes, value_len));
+			rt_batch_end(batch, 5 + key_len);
+			t_ok(rt_batch_one(&one, RT_OP_PUT, RT_EVENT_CREATED, bytes,
+					  key_len, bytes, value_len, 5 + key_len));
+		}
+	}
+	rt_batch_seal(batch, SALT, 0);
+	rt_batch_seal(&one, SALT, 0);
+	assert_int_equal(one.len, batch->len);
+	assert_memory_equal(one.data, batch->data, one.len);
+	assert_int_equal(one.n_events, batch->n_events);
+	assert_int_equal(one.last_ns, batch->last_ns);
+	rt_batch_fini(&one);
+}
+
 static void every_length_of_key_and_value(void **state)
 {
 	struct rt_batch *batch = *state;
@@ -314,6 +342,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TB(what_goes_in_comes_out),
+		TB(one_is_begin_add_end),
 		TB(every_length_of_key_and_value),
 		TB(terms_come_with_their_event_only),
 		TB(the_usual_is_had_at_once),
