@@ -286,7 +286,7 @@ static int read_index(struct rt_snapshot *s, struct rt_fault *fault)
 	int r;
 
 	s->index = malloc(f->index_size + 1);
-	s->blocks = calloc(f->n_blocks + 1, sizeof(*s->blocks));
+	s->blocks = calloc(f->n_blocks + 1, sizeof(void *));
 	if (!s->index || !s->blocks)
 		return -ENOMEM;
 	r = read_exactly(s, s->index, f->index_size, f->index_offset, fault);
