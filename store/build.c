@@ -225,6 +225,23 @@ static int add_batch(struct builder *b, const uint8_t *data)
 	return RT_E_CORRUPT;
 }
 
+/* Is there no room for more?  Not if most of it is what was changed again since. */
+static int is_full(struct builder *b)
+{
+	const size_t before = b->delta.n_bytes, budget = b->build->budget;
+	int r;
+
+	if (!budget || before < budget)
+		return 0;
+	r = rt_delta_shrink(&b->delta);
+	if (r < 0)
+		return r;
+	if (b->delta.n_bytes != before)
+		b->built.peak_bytes =
+			rt_max(b->built.peak_bytes, before + b->delta.n_bytes);
+	return b->delta.n_bytes > budget / 2;
+}
+
 /* A part of the log, as much as the budget allows.  1 there is more; 0 it was all. */
 static int gather(struct builder *b)
 {
@@ -241,8 +258,8 @@ static int gather(struct builder *b)
 		if (r <= 0)
 			break;
 		r = add_batch(b, data);
-		if (!r && build->budget && b->delta.n_bytes >= build->budget)
-			break;
+		if (!r)
+			r = is_full(b);
 	}
 	return r < 0 ? r : b->seq < build->limit;
 }

@@ -36,6 +36,12 @@ int rt_delta_lend(struct rt_delta *delta, const struct rt_state *state);
 /* Sorts, and keeps the newest of each key. */
 void rt_delta_sort(struct rt_delta *delta);
 
+/*
+ * Sorts, and gives back the memory of changes that do not count any more, if that is
+ * most of it.  -ENOMEM: all is as it was.  Not for what was lent.
+ */
+int rt_delta_shrink(struct rt_delta *delta);
+
 /* @old with @delta, sorted, over it, in order of keys.  @old: NULL for none. */
 struct rt_merge {
 	struct rt_snapshot *old;

@@ -285,6 +285,30 @@ void rt_delta_sort(struct rt_delta *delta)
 	delta->sorted = true;
 }
 
+int rt_delta_shrink(struct rt_delta *delta)
+{
+	AUTO(rt_delta_fini) struct rt_delta made = { 0 };
+	size_t n_bytes = 0;
+
+	rt_delta_sort(delta);
+	for (size_t i = 0; i < delta->n; i++)
+		n_bytes += sizeof(struct rt_state) + sizeof(struct rt_delta_ref) +
+			   delta->states[i].key_len + delta->states[i].value_len;
+	if (n_bytes > delta->n_bytes / 2)
+		return 0;
+	for (size_t i = 0; i < delta->n; i++) {
+		int r = rt_delta_set(&made, &delta->states[i]);
+
+		if (r < 0)
+			return r;
+	}
+	rt_delta_fini(delta);
+	*delta = made;
+	delta->sorted = true;
+	made = (struct rt_delta){ 0 };
+	return 0;
+}
+
 /*
  * ---- Merging ----
  */

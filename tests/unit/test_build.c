@@ -293,7 +293,7 @@ static void many_steps_give_what_one_gives(void **state)
 	char *bytes, *again;
 	size_t len, len_again;
 
-	run(rig, 8000);
+	run(rig, 20000);
 	rig->build.out_file = "once";
 	t_ok(build(rig));
 	assert_int_equal(rig->built.n_steps, 1);
@@ -331,6 +331,18 @@ static void memory_is_bounded_by_the_budget_not_by_the_state(void **state)
 	/* Delta and one transaction; a window of log and of snapshot; a block. */
 	assert_true(rig->built.peak_bytes > 256 << 10);
 	assert_true(rig->built.peak_bytes < (256 << 10) + (3 << 20));
+}
+
+static void what_is_changed_again_and_again_needs_no_file(void **state)
+{
+	struct rig *rig = *state;
+
+	run(rig, 20000);
+	rig->build.budget = 800 << 10; /* for all keys, though not for all changes */
+	t_ok(build(rig));
+	assert_int_equal(rig->built.n_steps, 1);
+	assert_true(rig->built.peak_bytes < 2 * (800 << 10) + (3 << 20));
+	is_as_the_model(rig, name_of(rig->built.seq));
 }
 
 static void a_damaged_snapshot_is_passed_over(void **state)
@@ -697,6 +709,7 @@ int main(void)
 		T(one_that_is_there_is_not_made_again),
 		T(many_steps_give_what_one_gives),
 		T(memory_is_bounded_by_the_budget_not_by_the_state),
+		T(what_is_changed_again_and_again_needs_no_file),
 		T(a_damaged_snapshot_is_passed_over),
 		T(without_a_usable_snapshot_and_the_begin_it_is_refused),
 		T(with_all_damaged_the_log_alone_may_do),
