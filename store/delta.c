@@ -146,8 +146,15 @@ int rt_delta_add(struct rt_delta *delta, const struct rt_item *item)
  * ---- Sorting ----
  */
 
-#define FEW       12 /* not worth another level */
+#define FEW       12  /* not worth another level */
+#define MANY      512 /* worth counting digits */
 #define LEVEL_MAX 6
+#define OVER      (UINT64_C(1) << 63) /* in an index: a newer change of the key follows */
+
+struct sorting {
+	const struct rt_state *states;
+	struct rt_delta_ref *spare; /* room for as many; NULL: there was no memory */
+};
 
 /* Eight bytes of the key from @depth on, in an order that numbers have. */
 static uint64_t prefix_at(const struct rt_state *state, size_t depth)
@@ -161,19 +168,12 @@ static uint64_t prefix_at(const struct rt_state *state, size_t depth)
 	return __builtin_bswap64(prefix);
 }
 
-static int by_prefix(const void *a, const void *b, void *states)
+static int by_prefix(const void *a, const void *b)
 {
 	const struct rt_delta_ref *x = a, *y = b;
 
-	(void)states;
-	return x->prefix < y->prefix ? -1 : x->prefix > y->prefix;
-}
-
-static int by_index(const void *a, const void *b, void *states)
-{
-	const struct rt_delta_ref *x = a, *y = b;
-
-	(void)states;
+	if (x->prefix != y->prefix)
+		return x->prefix < y->prefix ? -1 : 1;
 	return x->index < y->index ? -1 : x->index > y->index;
 }
 
@@ -184,7 +184,49 @@ static int by_key(const void *a, const void *b, void *ctx)
 	const struct rt_state *s = &states[x->index], *t = &states[y->index];
 	int c = rt_key_compare(s->key, s->key_len, t->key, t->key_len);
 
-	return c ? c : by_index(a, b, NULL);
+	return c ? c : x->index < y->index ? -1 : x->index > y->index;
+}
+
+/* One pass over all, which leaves alone what the digit at @shift has in common. */
+static void sort_digit(struct rt_delta_ref *to, const struct rt_delta_ref *from,
+		       size_t n, unsigned shift, const size_t counts[256])
+{
+	size_t starts[256], at = 0;
+
+	for (unsigned i = 0; i < 256; i++) {
+		starts[i] = at;
+		at += counts[i];
+	}
+	for (size_t i = 0; i < n; i++)
+		to[starts[from[i].prefix >> shift & 255]++] = from[i];
+}
+
+/* By prefix; what is alike stays in its order. */
+static void sort_prefixes(const struct sorting *s, struct rt_delta_ref *refs, size_t n)
+{
+	size_t counts[8][256];
+	struct rt_delta_ref *from = refs, *to = s->spare;
+
+	if (n < MANY || !s->spare) {
+		qsort(refs, n, sizeof(*refs), by_prefix);
+		return;
+	}
+	memset(counts, 0, sizeof(counts));
+	for (size_t i = 0; i < n; i++) {
+		for (unsigned digit = 0; digit < 8; digit++)
+			counts[digit][refs[i].prefix >> 8 * digit & 255]++;
+	}
+	for (unsigned digit = 0; digit < 8; digit++) {
+		struct rt_delta_ref *swap = from;
+
+		if (counts[digit][from[0].prefix >> 8 * digit & 255] == n)
+			continue; /* the same in all */
+		sort_digit(to, from, n, 8 * digit, counts[digit]);
+		from = to;
+		to = swap;
+	}
+	if (from != refs)
+		memcpy(refs, from, n * sizeof(*refs));
 }
 
 /* How far the keys from @depth on are the same; all of them, if *@ret_same. */
@@ -211,74 +253,93 @@ static size_t common_length(const struct rt_state *states,
 	return len;
 }
 
+static bool is_same_key(const struct rt_state *a, const struct rt_state *b)
+{
+	return a->key_len == b->key_len && memcmp(a->key, b->key, a->key_len) == 0;
+}
+
+/* Without further ado; of one key the newest is the last. */
+static void sort_few(const struct sorting *s, struct rt_delta_ref *refs, size_t n)
+{
+	const struct rt_state *states = s->states;
+
+	qsort_r(refs, n, sizeof(*refs), by_key, (void *)(uintptr_t)states);
+	for (size_t i = 0; i + 1 < n; i++) {
+		if (is_same_key(&states[refs[i].index], &states[refs[i + 1].index]))
+			refs[i].index |= OVER;
+	}
+}
+
 /*
  * By eight bytes behind what all have in common; then what is still alike, by the
- * eight that differ there.  The keys are the same up to @depth.
+ * eight that differ there.  The keys are the same up to @depth, and what is of one key
+ * is in the order in which it came.
  */
-static void sort_refs(struct rt_state *states, struct rt_delta_ref *refs, size_t n,
+static void sort_refs(const struct sorting *s, struct rt_delta_ref *refs, size_t n,
 		      size_t depth, unsigned level)
 {
 	bool same;
 
 	if (n <= FEW || level == LEVEL_MAX) {
-		qsort_r(refs, n, sizeof(*refs), by_key, states);
+		sort_few(s, refs, n);
 		return;
 	}
-	depth += common_length(states, refs, n, depth, &same);
+	depth += common_length(s->states, refs, n, depth, &same);
 	if (same) {
-		qsort_r(refs, n, sizeof(*refs), by_index, NULL);
+		for (size_t i = 0; i + 1 < n; i++)
+			refs[i].index |= OVER;
 		return;
 	}
 	for (size_t i = 0; i < n; i++)
-		refs[i].prefix = prefix_at(&states[refs[i].index], depth);
-	qsort_r(refs, n, sizeof(*refs), by_prefix, NULL);
+		refs[i].prefix = prefix_at(&s->states[refs[i].index], depth);
+	sort_prefixes(s, refs, n);
 	for (size_t from = 0, to; from < n; from = to) {
 		for (to = from + 1; to < n && refs[to].prefix == refs[from].prefix;)
 			to++;
 		if (to - from > 1)
-			sort_refs(states, refs + from, to - from, depth, level + 1);
+			sort_refs(s, refs + from, to - from, depth, level + 1);
 	}
 }
 
-/* Each state to where its reference is, in place. */
+/* Each state to where its reference is, in place; marks stay. */
 static void arrange(struct rt_state *states, struct rt_delta_ref *refs, size_t n)
 {
 	for (size_t i = 0; i < n; i++) {
 		struct rt_state first = states[i];
 		size_t at = i;
 
-		while (refs[at].index != i) {
-			size_t from = refs[at].index;
+		while ((refs[at].index & ~OVER) != i) {
+			size_t from = refs[at].index & ~OVER;
 
 			states[at] = states[from];
-			refs[at].index = at;
+			refs[at].index = at | (refs[at].index & OVER);
 			at = from;
 		}
 		states[at] = first;
-		refs[at].index = at;
+		refs[at].index = at | (refs[at].index & OVER);
 	}
-}
-
-static bool is_same_key(const struct rt_state *a, const struct rt_state *b)
-{
-	return a->key_len == b->key_len && memcmp(a->key, b->key, a->key_len) == 0;
 }
 
 void rt_delta_sort(struct rt_delta *delta)
 {
+	struct rt_delta_ref *refs = delta->refs;
 	struct rt_state *states = delta->states;
 	size_t n = 0;
 
 	delta->at = 0;
 	if (delta->sorted || !delta->n)
 		return;
+
+	AUTO_FREE struct rt_delta_ref *spare =
+		delta->n < MANY ? NULL : reallocarray(NULL, delta->n, sizeof(*spare));
+	const struct sorting sorting = { states, spare };
+
 	for (size_t i = 0; i < delta->n; i++)
-		delta->refs[i] = (struct rt_delta_ref){ .index = i };
-	sort_refs(states, delta->refs, delta->n, 0, 0);
-	arrange(states, delta->refs, delta->n);
+		refs[i] = (struct rt_delta_ref){ .index = i };
+	sort_refs(&sorting, refs, delta->n, 0, 0);
+	arrange(states, refs, delta->n);
 	for (size_t i = 0; i < delta->n; i++) {
-		/* Of one key the newest is the last. */
-		if (i + 1 == delta->n || !is_same_key(&states[i], &states[i + 1]))
+		if (!(refs[i].index & OVER))
 			states[n++] = states[i];
 	}
 	delta->n = n;
