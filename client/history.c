@@ -29,13 +29,13 @@ int rt_reader_find_log(struct ringtail *r, struct rt_fault *fault)
 		return -ENOENT;
 	e = rt_log_reader_open(path, fault, &r->log);
 	if (e < 0)
-		return e == -EACCES ? e : -ENOENT;
+		return e == -EACCES || rt_passes(e) ? e : -ENOENT;
 	e = rt_log_has_epoch(r->log.dir_fd, r->segment.geo.epoch);
 	if (e < 0) {
 		rt_fault_set(fault, "%.400s/epochs: %s", path, ringtail_strerror(e));
 		rt_log_reader_close(&r->log);
 		/* One that was left here by another history is none. */
-		return e == -EACCES ? e : -ENOENT;
+		return e == -EACCES || rt_passes(e) ? e : -ENOENT;
 	}
 	r->log_open = true;
 	return 0;

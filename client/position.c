@@ -231,6 +231,8 @@ static int lapped(struct ringtail *r)
 		return RINGTAIL_NOTHING;
 	if (e == RINGTAIL_E_COMPACTED)
 		return rt_reader_compacted(r);
+	if (rt_passes(e))
+		return e;
 	return e == -ENOENT ? lapped_without_log(r) : rt_reader_stop(r, e);
 }
 
@@ -514,7 +516,7 @@ static bool continues(struct ringtail *r, const struct rt_segment *segment)
 /* Want of memory or descriptors passes; the position stays, the next call tries. */
 static int cannot_follow(struct ringtail *r, int e)
 {
-	return e == -ENOMEM || e == -EMFILE || e == -ENFILE ? e : rt_reader_stop(r, e);
+	return rt_passes(e) ? e : rt_reader_stop(r, e);
 }
 
 static int follow_to(struct ringtail *r, int fd, bool retired)

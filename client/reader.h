@@ -17,6 +17,7 @@
 #ifndef RINGTAIL_CLIENT_READER_H
 #define RINGTAIL_CLIENT_READER_H
 
+#include <errno.h>
 #include <ringtail.h>
 
 #include "client/buffer.h"
@@ -82,6 +83,13 @@ struct ringtail {
 	uint32_t fd_mode;
 	struct rt_fault fault;
 };
+
+/* Is it a lack that passes?  The reader does not stop for it; the next call tries
+ * again. */
+RT_INLINE bool rt_passes(int e)
+{
+	return e == -ENOMEM || e == -EMFILE || e == -ENFILE;
+}
 
 RT_INLINE bool rt_reader_wants(const struct ringtail *r, const struct rt_event *ev)
 {
@@ -155,7 +163,7 @@ const char *rt_reader_gone(uint32_t cause); /* in words */
  */
 
 bool rt_reader_has_log(struct ringtail *r);
-/* 0; -ENOENT there is none; -EACCES it may not be read, with a text. */
+/* 0; -ENOENT there is none; -EACCES it may not be read, with a text; what passes. */
 int rt_reader_find_log(struct ringtail *r, struct rt_fault *fault);
 void rt_reader_leave_log(struct ringtail *r);
 int rt_reader_oldest_in_log(struct ringtail *r, uint64_t *ret);

@@ -198,7 +198,7 @@ static int cannot_choose(struct ringtail *r, int e)
 {
 	close_source(&r->resync);
 	r->resync.phase = RT_RESYNC_WANTED;
-	if (e == -ENOMEM || e == -EMFILE || e == -ENFILE)
+	if (rt_passes(e))
 		return e;
 	return rt_reader_stop(r, e);
 }
@@ -393,7 +393,7 @@ static int end(struct ringtail *r)
 		s->phase = RT_RESYNC_WANTED;
 		return rt_reader_resync_next(r);
 	}
-	if (e == -ENOMEM || e == -EMFILE || e == -ENFILE)
+	if (rt_passes(e))
 		return e;
 	if (e < 0)
 		return rt_reader_stop(r, e);
