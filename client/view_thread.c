@@ -13,6 +13,8 @@
 #define KICK_FIRST_NS UINT64_C(1000000)
 #define KICK_LAST_NS  UINT64_C(64000000)
 #define TXNS_AT_ONCE  64u
+#define PAUSE_NS      50000000
+#define TRIES_MAX     200u /* ten seconds in a row */
 
 /*
  * ---- The lock ----
@@ -79,15 +81,29 @@ static void end(struct ringtail_view *view, int why)
 		view->on_stop(view->arg, why);
 }
 
+/* A lack of memory or descriptors of the process may pass, if it is not the view's. */
+static bool may_try_again(const struct ringtail_view *view, int r, unsigned *n_tries)
+{
+	struct timespec pause = { .tv_nsec = PAUSE_NS };
+
+	if (view->stop || !rt_passes(r) || (*n_tries)++ == TRIES_MAX)
+		return false;
+	(void)nanosleep(&pause, NULL); /* signals are not for this thread */
+	return true;
+}
+
 static void *keep_up(void *arg)
 {
 	struct ringtail_view *view = arg;
+	unsigned n_tries = 0;
 	int r;
 
 	do {
 		r = rt_view_advance(view, LOOK_UP_NS, TXNS_AT_ONCE);
 		tell_waiting(view);
-	} while (r >= 0);
+		if (r >= 0)
+			n_tries = 0;
+	} while (r >= 0 || may_try_again(view, r, &n_tries));
 	end(view, r);
 	return NULL;
 }
