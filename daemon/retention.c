@@ -210,6 +210,10 @@ int rt_retention_trim(struct rt_feed *feed, uint64_t seq, uint64_t *ret)
 	*ret = rt_log_oldest(&journal->log);
 	if (seq <= *ret)
 		return 1;
+	/* It may be of this round. */
+	r = seq > rt_writer_head(feed->writer) ? rt_feed_flush(feed) : 0;
+	if (r < 0)
+		return r;
 	r = rt_journal_begin_of(journal, seq, &seq);
 	if (r < 0)
 		return r;

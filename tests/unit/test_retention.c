@@ -196,6 +196,17 @@ static void a_trim_waits_for_one(void **state)
 	assert_int_equal(then, 60);
 }
 
+static void what_is_of_this_round_can_be_trimmed_to(void **state)
+{
+	(void)state;
+	put(10);
+	/* The array is of the oldest event now, and then. */
+	assert_string_equal(ask("SET a 1\r\nSET b 1\r\nRINGTAIL.TRIM 12\r\n"),
+			    "+OK\r\n+OK\r\n*2\r\n:1\r\n:12\r\n");
+	tick(2);
+	assert_int_equal(rt_retention_oldest(feed()), 12);
+}
+
 static void snapshots_below_what_is_let_go_go(void **state)
 {
 	uint64_t then;
@@ -242,6 +253,7 @@ int main(void)
 		T(nothing_goes_that_is_not_covered),
 		T(what_cannot_be_made_is_tried_again),
 		T(a_trim_waits_for_one),
+		T(what_is_of_this_round_can_be_trimmed_to),
 		T(snapshots_below_what_is_let_go_go),
 		T(what_files_do_not_give_memory_does),
 	};
