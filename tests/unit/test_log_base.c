@@ -156,6 +156,17 @@ static void only_what_follows_is_visited(void **state)
 	begins_with(rig, next - 1, next);
 }
 
+static void it_may_end_within_a_batch(void **state)
+{
+	struct logrig *rig = *state;
+
+	lr_open(rig);
+	lr_append(rig, 3); /* the second has 2 and 3, 4 to 6 */
+	make_snapshot(rig, 3, LR_EPOCH);
+	lr_drop(rig);
+	begins_with(rig, 3, 4);
+}
+
 static void nothing_may_follow(void **state)
 {
 	struct logrig *rig = *state;
@@ -404,6 +415,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		T(without_one_every_event_is_visited),
 		T(only_what_follows_is_visited),
+		T(it_may_end_within_a_batch),
 		T(nothing_may_follow),
 		T(segments_below_need_not_be_whole),
 		T(a_log_may_be_a_snapshot_alone),
