@@ -3,11 +3,12 @@
  * plan.h - events that follow from their seq, for tests that read what they wrote
  *
  * A cycle of transactions of all shapes: single events that fit into a slot, whose
- * value or whole lies in the payload, deletes, messages, claims, transactions of
- * several events up to the most that the smallest ring takes.  Everything about an
- * event follows from its seq and from which writer published it, so whoever reads it
- * can say whether it is whole.  Each writer begins a cycle of its own, so that what
- * it puts in the place of what another one left there is of another shape.
+ * value or whole lies in the payload, with and without a previous value, deletes,
+ * messages, claims, transactions of several events up to the most that the smallest
+ * ring takes.  Everything about an event follows from its seq and from which writer
+ * published it, so whoever reads it can say whether it is whole.  Each writer begins a
+ * cycle of its own, so that what it puts in the place of what another one left there is
+ * of another shape.
  */
 #ifndef RINGTAIL_TESTS_STRESS_PLAN_H
 #define RINGTAIL_TESTS_STRESS_PLAN_H
@@ -32,6 +33,7 @@ enum plan_shape {
 	PLAN_SMALL,   /* key and value in the slot */
 	PLAN_VALUE,   /* key in the slot, value in the payload */
 	PLAN_LONG,    /* both in the payload */
+	PLAN_PREV,    /* with the value that it replaced */
 	PLAN_CLAIM,   /* filled in place */
 	PLAN_EMPTY,   /* a value of length 0 */
 	PLAN_MESSAGE, /* likewise, a message */
@@ -49,7 +51,7 @@ static const struct plan_txn plan_cycle[] = {
 	{ PLAN_SMALL, 1 }, { PLAN_VALUE, 1 },   { PLAN_LONG, 1 },   { PLAN_MIXED, 3 },
 	{ PLAN_EMPTY, 1 }, { PLAN_CLAIM, 1 },   { PLAN_SMALL, 16 }, { PLAN_DELETE, 1 },
 	{ PLAN_LARGE, 1 }, { PLAN_MESSAGE, 1 }, { PLAN_VALUE, 2 },  { PLAN_SMALL, 1 },
-	{ PLAN_MIXED, 7 },
+	{ PLAN_MIXED, 7 }, { PLAN_PREV, 1 },    { PLAN_PREV, 2 },
 };
 
 struct plan_event {
@@ -62,6 +64,7 @@ struct plan_event {
 	uint8_t flags;
 	uint32_t key_len;
 	uint32_t value_len;
+	uint32_t prev_len; /* in `value`, behind the value */
 	uint8_t key[PLAN_KEY_MAX];
 	uint8_t value[PLAN_VALUE_MAX];
 };
@@ -115,8 +118,9 @@ static inline void plan_fill(struct plan_event *ev, unsigned writer)
 {
 	uint64_t mixed = plan_mix(ev->seq * 64 + writer);
 	static const uint32_t value_len[] = {
-		[PLAN_SMALL] = 12,  [PLAN_VALUE] = 90,  [PLAN_LONG] = 60,
-		[PLAN_CLAIM] = 200, [PLAN_LARGE] = 990, [PLAN_MIXED] = 0,
+		[PLAN_SMALL] = 12, [PLAN_VALUE] = 90,  [PLAN_LONG] = 60,
+		[PLAN_PREV] = 30,  [PLAN_CLAIM] = 200, [PLAN_LARGE] = 990,
+		[PLAN_MIXED] = 0,
 	};
 	bool is_long = ev->shape == PLAN_LONG;
 
@@ -135,7 +139,8 @@ static inline void plan_fill(struct plan_event *ev, unsigned writer)
 				: 0;
 	if (ev->value_len > 12)
 		ev->value_len += (uint32_t)(mixed >> 8) % 17;
-	for (uint32_t i = 0; i < ev->value_len; i++)
+	ev->prev_len = ev->shape == PLAN_PREV ? 50 : 0;
+	for (uint32_t i = 0; i < ev->value_len + ev->prev_len; i++)
 		ev->value[i] = (uint8_t)(mixed >> i % 8 * 8) ^ (uint8_t)i;
 }
 
@@ -161,6 +166,10 @@ static inline int plan_add(struct rt_writer *w, const struct plan_event *ev)
 	void *room;
 	int r;
 
+	if (ev->shape == PLAN_PREV)
+		return rt_writer_add_prev(w, ev->op, ev->flags, ev->key, ev->key_len,
+					  ev->value, ev->value_len,
+					  ev->value + ev->value_len, ev->prev_len);
 	if (ev->shape != PLAN_CLAIM)
 		return rt_writer_add(w, ev->op, ev->flags, ev->key, ev->key_len,
 				     ev->value, ev->value_len);
@@ -180,6 +189,10 @@ static inline int plan_commit(struct rt_writer *w, const struct plan_event *even
 	int r = 0;
 
 	rt_writer_set_time(w, ev->time_ns);
+	if (ev->txn_size == 1 && ev->shape == PLAN_PREV)
+		return rt_writer_one_prev(w, ev->op, ev->flags, ev->key, ev->key_len,
+					  ev->value, ev->value_len,
+					  ev->value + ev->value_len, ev->prev_len);
 	if (ev->txn_size == 1 && ev->shape != PLAN_CLAIM)
 		return rt_writer_one(w, ev->op, ev->flags, ev->key, ev->key_len,
 				     ev->value, ev->value_len);
@@ -223,7 +236,8 @@ static inline int plan_commit_to(struct rt_writer *w, uint64_t last, unsigned wr
 static inline const char *plan_differs(const struct plan_event *ev, uint64_t time_ns,
 				       uint32_t op, uint32_t flags, const void *key,
 				       size_t key_len, const void *value,
-				       size_t value_len)
+				       size_t value_len, const void *prev,
+				       size_t prev_len)
 {
 	if (op != ev->op || flags != ev->flags)
 		return "op or flags";
@@ -234,6 +248,9 @@ static inline const char *plan_differs(const struct plan_event *ev, uint64_t tim
 	if (value_len != ev->value_len ||
 	    (value_len && memcmp(value, ev->value, value_len)))
 		return "value";
+	if (prev_len != ev->prev_len ||
+	    (prev_len && memcmp(prev, ev->value + value_len, prev_len)))
+		return "previous value";
 	return NULL;
 }
 

@@ -45,14 +45,17 @@ struct watcher {
 struct copied {
 	uint8_t key[PLAN_KEY_MAX];
 	uint8_t value[PLAN_VALUE_MAX + 64];
+	uint8_t prev[PLAN_VALUE_MAX];
 };
 
 static bool copy(const struct rt_event *ev, struct copied *ret)
 {
-	if (ev->key_len > sizeof(ret->key) || ev->value_len > sizeof(ret->value))
+	if (ev->key_len > sizeof(ret->key) || ev->value_len > sizeof(ret->value) ||
+	    ev->prev_len > sizeof(ret->prev))
 		return false;
 	rt_copy_out(ret->key, ev->key, ev->key_len);
 	rt_copy_out(ret->value, ev->value, ev->value_len);
+	rt_copy_out(ret->prev, ev->value + ev->value_len, ev->prev_len);
 	return true;
 }
 
@@ -85,7 +88,7 @@ static int take(struct watcher *w, const struct rt_segment *segment, uint64_t se
 			       ? "place in its transaction"
 			       : plan_differs(&wanted, ev.time_ns, ev.op, ev.flags,
 					      copied.key, ev.key_len, copied.value,
-					      ev.value_len);
+					      ev.value_len, copied.prev, ev.prev_len);
 	}
 	if (!rt_ring_intact(segment, seq)) {
 		w->torn += what != NULL;

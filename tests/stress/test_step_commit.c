@@ -91,7 +91,8 @@ static bool is_whole(const struct scene *s, const struct rt_event *ev, const cha
 	what = ev->txn_index != wanted.txn_index || ev->txn_size != wanted.txn_size
 		       ? "place in its transaction"
 		       : plan_differs(&wanted, ev->time_ns, ev->op, ev->flags, ev->key,
-				      ev->key_len, ev->value, ev->value_len);
+				      ev->key_len, ev->value, ev->value_len,
+				      ev->value + ev->value_len, ev->prev_len);
 	if (what)
 		FAIL("%s: seq %" PRIu64 ": wrong %s", who, ev->seq, what);
 	return !what;
@@ -225,7 +226,7 @@ static bool is_event(const struct scene *s, const struct ringtail_event *ev,
 		       ? "place in its transaction"
 		       : plan_differs(&wanted, ev->time_ns, ev->op,
 				      ev->flags & ~RINGTAIL_LAST, ev->key, ev->key_len,
-				      ev->value, ev->value_len);
+				      ev->value, ev->value_len, ev->prev, ev->prev_len);
 	if (what)
 		FAIL("%s: seq %" PRIu64 " instead of %" PRIu64 ": wrong %s", who,
 		     ev->seq, seq, what);

@@ -48,7 +48,8 @@ static bool is_event(const struct ringtail_event *ev, uint64_t seq)
 	return ev->seq == seq && ev->txn_index == wanted.txn_index &&
 	       ev->txn_size == wanted.txn_size &&
 	       !plan_differs(&wanted, ev->time_ns, ev->op, ev->flags & ~RINGTAIL_LAST,
-			     ev->key, ev->key_len, ev->value, ev->value_len);
+			     ev->key, ev->key_len, ev->value, ev->value_len, ev->prev,
+			     ev->prev_len);
 }
 
 /* It must begin where the reader stands, and the event behind it must be there. */
@@ -150,6 +151,10 @@ static enum verdict by_loan(struct ringtail *reader, const struct call *call)
 		to += ev.key_len;
 		memcpy(to, ev.value, ev.value_len);
 		ev.value = to;
+		to += ev.value_len;
+		if (ev.prev_len)
+			memcpy(to, ev.prev, ev.prev_len);
+		ev.prev = to;
 		valid = ringtail_borrow_valid(reader);
 	}
 	step_stop();
@@ -269,6 +274,7 @@ static void each_shape(enum verdict (*read)(struct ringtail *, const struct call
 	read_everywhere(&b, PLAN_SMALL, 1, read);
 	read_everywhere(&b, PLAN_VALUE, 1, read);
 	read_everywhere(&b, PLAN_LONG, 1, read);
+	read_everywhere(&b, PLAN_PREV, 1, read);
 	read_everywhere(&b, PLAN_LARGE, 1, read);
 	if (with_txns) {
 		read_everywhere(&b, PLAN_MIXED, 3, read);
