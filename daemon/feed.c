@@ -511,12 +511,15 @@ bool rt_feed_settle(struct rt_feed *feed)
 	return feed->failed || feed->journal.settled_round != before;
 }
 
-void rt_feed_push(struct rt_feed *feed, uint64_t round, bool wait)
+bool rt_feed_push(struct rt_feed *feed, uint64_t round, bool wait)
 {
+	uint64_t before = feed->journal.n_syncs;
+
 	if (feed->writer && rt_journal_push(&feed->journal, round, wait) < 0) {
 		rt_feed_fail(feed);
 		feed->failed_round = round;
 	}
+	return wait && feed->journal.n_syncs != before;
 }
 
 bool rt_feed_is_settled(const struct rt_feed *feed, uint64_t round)

@@ -63,7 +63,7 @@ struct rt_feed {
 	struct rt_feed_counts counts_at_begin;
 	struct rt_retention retention;
 	unsigned n_stale_syncs; /* of logs that were left; to be passed over */
-	uint64_t rebuilt_from; /* oldest seq that the table was built from */
+	uint64_t rebuilt_from;  /* oldest seq that the table was built from */
 	unsigned ticks;
 	char reason[512];
 };
@@ -159,7 +159,8 @@ int rt_feed_flush(struct rt_feed *feed);
 int rt_feed_detach(struct rt_feed *feed, int wake_fd);
 /* At the begin of a round.  Has anything been settled, or lost? */
 bool rt_feed_settle(struct rt_feed *feed);
-void rt_feed_push(struct rt_feed *feed, uint64_t round, bool wait);
+/* Has it waited for a disk? */
+bool rt_feed_push(struct rt_feed *feed, uint64_t round, bool wait);
 
 /* Is what was changed up to the end of that round in history?  If not, will it be? */
 bool rt_feed_is_settled(const struct rt_feed *feed, uint64_t round);

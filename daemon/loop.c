@@ -7,6 +7,8 @@
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 
+#include "shm/segment.h"
+
 #define N_ENTRIES    512u /* submissions gathered between two entries into the kernel */
 #define N_CQES       4096u /* completions that wait without overflowing */
 #define N_BUFS       64u   /* for receiving, shared by all; a power of two */
@@ -58,6 +60,7 @@ struct rt_loop {
 	int signal_fd;
 	int watch_fd;         /* -1: none */
 	uint64_t watch_count; /* read from it */
+	uint64_t linger_ns;   /* CLOCK_MONOTONIC: no sleep before; 0: sleep */
 	bool deaf;
 	bool stop;
 	struct __kernel_timespec next_tick; /* CLOCK_MONOTONIC */
@@ -532,11 +535,32 @@ void rt_loop_alarm(struct rt_loop *loop, uint64_t at_ms)
 	loop->alarm_ms = at_ms;
 }
 
+void rt_loop_linger(struct rt_loop *loop, uint64_t ns)
+{
+	loop->linger_ns = rt_now_ns(CLOCK_MONOTONIC) + ns;
+}
+
+/* Sends off what was asked for, and looks for a while whether something comes. */
+static void look_around(struct rt_loop *loop)
+{
+	(void)io_uring_submit(&loop->ring); /* errors come up in run */
+	while (!io_uring_cq_ready(&loop->ring)) {
+		if (rt_now_ns(CLOCK_MONOTONIC) >= loop->linger_ns) {
+			loop->linger_ns = 0;
+			break;
+		}
+		(void)io_uring_get_events(&loop->ring); /* likewise */
+	}
+}
+
 int rt_loop_run(struct rt_loop *loop)
 {
 	while (!loop->stop) {
-		int r = io_uring_submit_and_wait(&loop->ring, 1);
+		int r;
 
+		if (loop->linger_ns)
+			look_around(loop);
+		r = io_uring_submit_and_wait(&loop->ring, 1);
 		if (r < 0 && r != -EINTR && r != -EBUSY && r != -EAGAIN)
 			return r;
 		one_round(loop);

@@ -89,6 +89,9 @@ void rt_loop_watch(struct rt_loop *loop, int fd);
  */
 void rt_loop_alarm(struct rt_loop *loop, uint64_t at_ms);
 
+/* Something will come within @ns, probably: no sleep before that has passed. */
+void rt_loop_linger(struct rt_loop *loop, uint64_t ns);
+
 /* Runs until rt_loop_stop(); 0 or a negative errno. */
 int rt_loop_run(struct rt_loop *loop);
 void rt_loop_stop(struct rt_loop *loop);

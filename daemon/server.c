@@ -12,6 +12,8 @@
 #include "daemon/systemd.h"
 
 #define ALONE_ROUNDS 16u
+#define QUICK_NS     UINT64_C(100000)
+#define LINGER_NS    UINT64_C(30000)
 #define CLOSE_TICKS  5u /* seconds that a client has to take its last replies */
 #define STOP_TICKS   2u /* likewise when the daemon ends */
 
@@ -286,15 +288,30 @@ static bool is_alone(const struct rt_server *server)
 	return server->round - server->alone_since >= ALONE_ROUNDS;
 }
 
+/*
+ * A client that waits for each sync, and then has its next command ready: to sleep for
+ * it would take longer than it does.
+ */
+static void expect_next(struct rt_server *server)
+{
+	bool quick = server->now_ns - server->synced_ns < QUICK_NS;
+
+	server->synced_ns = rt_now_ns(CLOCK_REALTIME);
+	if (quick)
+		rt_loop_linger(server->loop, LINGER_NS);
+}
+
 static void on_round(void *ctx)
 {
 	struct rt_server *server = ctx;
 	struct rt_session *session = server->dirty;
+	bool waited = false;
 
 	end_bound(server);
 	server->dirty = NULL;
 	for (unsigned i = 0; i < server->config->n_feeds; i++)
-		rt_feed_push(&server->feeds[i], server->round, is_alone(server));
+		waited |= rt_feed_push(&server->feeds[i], server->round,
+				       is_alone(server));
 	set_alarm(server);
 	while (session) {
 		struct rt_session *next = session->next_dirty;
@@ -305,6 +322,8 @@ static void on_round(void *ctx)
 	}
 	if (server->settled)
 		release_parked(server);
+	if (waited)
+		expect_next(server);
 	if (server->stopping && !server->n_sessions)
 		rt_loop_stop(server->loop);
 }

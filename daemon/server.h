@@ -41,6 +41,7 @@ struct rt_server {
 	int wake_fd;               /* counts what the threads of feeds have done */
 	bool settled;              /* some of that concerns the parked */
 	uint64_t round;
+	uint64_t synced_ns;   /* when its round last waited for a disk */
 	uint64_t newest_id;   /* the session that sent something last ... */
 	uint64_t alone_since; /* ... and since when no other has */
 	unsigned n_sessions;
