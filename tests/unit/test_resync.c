@@ -282,7 +282,7 @@ static void compacted_while_reading_by_any_call(void **state)
 {
 	struct rig *rig = begin(state);
 	struct ringtail *readers[4];
-	uint64_t seq;
+	uint64_t seq = 0;
 
 	puts_of_all(10);
 	for (unsigned how = 0; how < 4; how++) {
