@@ -48,9 +48,10 @@ struct rt_journal {
 	uint64_t sync_ns; /* how long the newest took */
 	uint64_t synced_at_ns;
 	uint64_t sync_begun_ns;
-	uint64_t too_big_for_ring; /* seq of the newest such event; 0: none */
-	bool out_of_space;         /* said so already */
-	struct rt_fault fault;     /* the newest failure */
+	const struct rt_geometry *as_it_is; /* while it is opened: see ring_config() */
+	uint64_t too_big_for_ring;          /* seq of the newest such event; 0: none */
+	bool out_of_space;                  /* said so already */
+	struct rt_fault fault;              /* the newest failure */
 };
 
 /*

@@ -28,6 +28,7 @@ struct end {
 	uint64_t oldest; /* 0: there is no ring */
 	uint64_t head;
 	uint64_t patience_ns;
+	struct rt_geometry geo;
 };
 
 /* One event of the ring in the form of one of the log. */
@@ -155,6 +156,20 @@ static int fill(struct rt_writer *writer, void *arg)
 	return r;
 }
 
+/* As the settings say, or of the size that it has, until the log has all of it. */
+static struct rt_ring_config ring_config(const struct rt_journal *j)
+{
+	struct rt_ring_config ring = rt_config_ring(j->config);
+
+	if (j->as_it_is) {
+		ring.n_slots = j->as_it_is->n_slots;
+		ring.payload_size = j->as_it_is->payload_size;
+		ring.max_key = j->as_it_is->max_key;
+		ring.max_value = j->as_it_is->max_value;
+	}
+	return ring;
+}
+
 /*
  * The ring, as it is or from the log at @log_path.  What turns out to be too big for it
  * now is in the log only, and the ring begins behind that.
@@ -162,7 +177,7 @@ static int fill(struct rt_writer *writer, void *arg)
 static int open_ring(struct rt_journal *j, const char *dir, const char *log_path,
 		     unsigned flags, struct rt_fault *fault)
 {
-	struct rt_ring_config ring = rt_config_ring(j->config);
+	struct rt_ring_config ring = ring_config(j);
 	struct filling filling = { j, log_path, fault };
 	uint64_t too_big;
 	int r;
@@ -273,6 +288,7 @@ static void peek_ring(const char *dir, const char *name, struct end *ret)
 		return;
 	rt_ring_bounds(&segment, &ret->oldest, &ret->head);
 	ret->epoch = segment.geo.epoch;
+	ret->geo = segment.geo;
 	if (rt_load32(&segment.hot->life) & FUTEX_OWNER_DIED)
 		ret->patience_ns = RT_LOCK_DYING_NS;
 }
@@ -446,6 +462,25 @@ static int leave_link(const struct rt_journal *j, const char *dir, const char *l
 	return 0;
 }
 
+/* Would the ring that the settings ask for hold less than the one that is there? */
+static bool is_smaller(const struct rt_journal *j, const struct rt_geometry *there)
+{
+	const struct rt_ring_config ring = rt_config_ring(j->config);
+
+	return ring.n_slots < there->n_slots ||
+	       ring.payload_size < there->payload_size ||
+	       ring.max_key < there->max_key ||
+	       (ring.max_value && ring.max_value < there->max_value);
+}
+
+/* The log has what the ring held: now it may become what the settings ask for. */
+static int fit_ring(struct rt_journal *j, struct rt_fault *fault)
+{
+	const struct rt_ring_config ring = rt_config_ring(j->config);
+
+	return rt_writer_move(j->writer, &ring, fault);
+}
+
 static int open_both(struct rt_journal *j, const char *dir, const char *log_path,
 		     int (*visit)(void *arg, const struct rt_item *item), void *arg,
 		     const struct rt_log_base *base, struct rt_fault *fault)
@@ -458,12 +493,18 @@ static int open_both(struct rt_journal *j, const char *dir, const char *log_path
 		return r;
 	peek_ring(dir, j->config->name, &ring_end);
 	r = open_log(j, log_path, &ring_end, visit, arg, base, fault);
+	if (!r && ring_end.oldest && ring_end.head >= j->log.next &&
+	    is_smaller(j, &ring_end.geo))
+		j->as_it_is = &ring_end.geo;
 	if (!r)
 		r = open_ring_of_log(j, dir, log_path, fault);
 	if (!r)
 		r = rt_writer_head(j->writer) < j->log.next
 			    ? catch_up(j, dir, log_path, fault)
 			    : follow_ring(j, visit, arg, fault);
+	if (!r && j->as_it_is)
+		r = fit_ring(j, fault);
+	j->as_it_is = NULL;
 	if (r < 0)
 		return r;
 	r = link_log(j, log_path);
