@@ -3,9 +3,9 @@
  * bench_disk.c RINGTAILD - durability `disk` beside bare write and fdatasync
  *
  * One publisher that waits for each answer, and many with commands in flight whose
- * commits share a sync.  The neighbour writes as many bytes at once as the daemon did,
- * into a file reserved as its segments are, and syncs; rounds in turn.
- * $RINGTAIL_BENCH_DISK is where both files lie.
+ * commits share a sync, with small values and with larger.  The neighbour writes as
+ * many bytes at once as the daemon did, into a file reserved as its segments are, and
+ * syncs; rounds in turn. $RINGTAIL_BENCH_DISK is where both files lie.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -23,13 +23,12 @@
 
 #include "bench/bench_common.h"
 
-#define N_PUBLISHERS  64u
-#define IN_FLIGHT_MAX 64u
-#define SEGMENT       (UINT64_C(64) << 20)
-#define START         4096u /* of the first batch in a segment */
-#define COMMAND       "*3\r\n$3\r\nSET\r\n$8\r\nkey%05u\r\n$64\r\n%064u\r\n"
-#define COMMAND_LEN   98u
-#define REPLY_LEN     5u
+#define N_PUBLISHERS 64u
+#define SEGMENT      (UINT64_C(64) << 20)
+#define START        4096u /* of the first batch in a segment */
+#define COMMAND      "*3\r\n$3\r\nSET\r\n$8\r\nkey%05u\r\n$64\r\n%064u\r\n"
+#define COMMAND_LEN  98u
+#define REPLY_LEN    5u
 
 static char data[] = "rt-bench-XXXXXX";
 static char bare_path[64], socket_path[64];
@@ -149,26 +148,44 @@ static double bare_p50(int fd, uint64_t *at, size_t size, unsigned n)
 
 /* ---- Many ---- */
 
-static char commands[N_PUBLISHERS][IN_FLIGHT_MAX * COMMAND_LEN + 1];
+struct kind {
+	const char *name;
+	unsigned value_len;
+	unsigned in_flight; /* commands of each publisher */
+};
+
+static const struct kind kinds[] = {
+	{ "log, disk, 64 publishers", 64, 16 },
+	{ "log, disk, the same, 1 KiB", 1024, 16 },
+};
+
+static char *commands[N_PUBLISHERS];
+static size_t commands_len;
 
 /* Made before, so that they cost nothing while the clock runs. */
-static void make_commands(void)
+static void make_commands(const struct kind *kind)
 {
-	for (unsigned i = 0; i < N_PUBLISHERS; i++) {
-		size_t len = 0;
+	size_t cap = kind->in_flight * (size_t)(kind->value_len + 64);
 
-		for (unsigned k = 0; k < IN_FLIGHT_MAX; k++)
-			len += (size_t)snprintf(commands[i] + len,
-						sizeof(commands[i]) - len, COMMAND,
-						i * IN_FLIGHT_MAX + k, k);
+	for (unsigned i = 0; i < N_PUBLISHERS; i++) {
+		free(commands[i]);
+		commands[i] = malloc(cap);
+		if (!commands[i])
+			(void)fail("memory");
+		commands_len = 0;
+		for (unsigned k = 0; k < kind->in_flight; k++)
+			commands_len += (size_t)snprintf(
+				commands[i] + commands_len, cap - commands_len,
+				"*3\r\n$3\r\nSET\r\n$8\r\nkey%05u\r\n$%u\r\n%0*u\r\n",
+				i * kind->in_flight + k, kind->value_len,
+				(int)kind->value_len, k);
 	}
 }
 
-static void send_some(int fd, unsigned publisher, unsigned n)
+static void send_some(int fd, unsigned publisher)
 {
-	size_t len = (size_t)n * COMMAND_LEN;
-
-	if (send(fd, commands[publisher], len, MSG_NOSIGNAL) != (ssize_t)len)
+	if (send(fd, commands[publisher], commands_len, MSG_NOSIGNAL) !=
+	    (ssize_t)commands_len)
 		(void)fail("send");
 }
 
@@ -182,16 +199,18 @@ static void publish_many(int *fds, unsigned in_flight, unsigned n_rounds)
 		polls[i] = (struct pollfd){ .fd = fds[i], .events = POLLIN };
 		due[i] = in_flight * REPLY_LEN;
 		rounds[i] = n_rounds;
-		send_some(fds[i], i, in_flight);
+		send_some(fds[i], i);
 	}
 	while (open_ones && poll(polls, N_PUBLISHERS, -1) > 0) {
 		for (unsigned i = 0; i < N_PUBLISHERS; i++) {
-			char replies[IN_FLIGHT_MAX * REPLY_LEN];
+			char replies[64 * REPLY_LEN];
 			ssize_t n;
 
 			if (!(polls[i].revents & POLLIN))
 				continue;
-			n = recv(fds[i], replies, due[i], 0);
+			n = recv(fds[i], replies,
+				 due[i] < sizeof(replies) ? due[i] : sizeof(replies),
+				 0);
 			if (n <= 0 || memchr(replies, '-', (size_t)n))
 				(void)fail("replies");
 			due[i] -= (unsigned)n;
@@ -203,7 +222,7 @@ static void publish_many(int *fds, unsigned in_flight, unsigned n_rounds)
 				continue;
 			}
 			due[i] = in_flight * REPLY_LEN;
-			send_some(fds[i], i, in_flight);
+			send_some(fds[i], i);
 		}
 	}
 }
@@ -270,7 +289,7 @@ int main(int argc, char **argv)
 	unsigned rounds = (unsigned)b_option(argc, argv, "rounds", 7);
 	unsigned n = (unsigned)b_option(argc, argv, "n", 300);
 	const char *disk = getenv("RINGTAIL_BENCH_DISK");
-	struct b_pair latency = { 0 }, rate = { 0 };
+	struct b_pair latency = { 0 };
 	uint64_t at = START;
 	int fds[N_PUBLISHERS];
 	size_t size = 0;
@@ -280,7 +299,6 @@ int main(int argc, char **argv)
 	    !mkdtemp(data))
 		return fail("bench_disk RINGTAILD [--rounds=N] [--n=N]");
 	(void)atexit(clean_up);
-	make_commands();
 	(void)snprintf(bare_path, sizeof(bare_path), "%s/bare", data);
 	(void)snprintf(socket_path, sizeof(socket_path), "%s/socket", data);
 	start_daemon(argv[1]);
@@ -298,14 +316,19 @@ int main(int argc, char **argv)
 		b_pair_add(&latency, bare_p50(bare, &at, size, n), ours);
 	}
 	b_report("SET, disk, one publisher, p50", "us", "write+fdatasync", &latency);
-	size = 0;
-	for (unsigned i = 0; i < rounds; i++) {
-		struct many many = many_rate(fds, 16, n / 4 + 1);
+	for (size_t k = 0; k < sizeof(kinds) / sizeof(kinds[0]); k++) {
+		const struct kind *kind = &kinds[k];
+		struct b_pair rate = { 0 };
 
-		size = many.batch;
-		b_pair_add(&rate, bare_rate(bare, &at, size, n), many.rate);
+		make_commands(kind);
+		for (unsigned i = 0; i < rounds; i++) {
+			struct many many = many_rate(fds, kind->in_flight, n / 4 + 1);
+
+			size = many.batch;
+			b_pair_add(&rate, bare_rate(bare, &at, size, n), many.rate);
+		}
+		b_report(kind->name, "MB/s", "write+fdatasync", &rate);
+		b_report_alone("  bytes in a write", "B", (double)size);
 	}
-	b_report("log, disk, 64 publishers", "MB/s", "write+fdatasync", &rate);
-	b_report_alone("log, disk, bytes in a write", "B", (double)size);
 	return 0;
 }
