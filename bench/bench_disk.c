@@ -298,6 +298,7 @@ int main(int argc, char **argv)
 	if (argc < 2 || argv[1][0] == '-' || chdir(disk ? disk : "/var/tmp") < 0 ||
 	    !mkdtemp(data))
 		return fail("bench_disk RINGTAILD [--rounds=N] [--n=N]");
+	(void)b_dir(); /* goes away after the daemon */
 	(void)atexit(clean_up);
 	(void)snprintf(bare_path, sizeof(bare_path), "%s/bare", data);
 	(void)snprintf(socket_path, sizeof(socket_path), "%s/socket", data);
