@@ -7,17 +7,21 @@
  * The log is in the page cache; keys of 8 bytes, values of 64.  The neighbour is a bare
  * loop that reads the same files in pieces of 1 MiB and adds up their words: what
  * reading costs if nothing is looked at.  With --cpu=1 only the time of the processor
- * counts, for machines that have other things to do.  Last, how long it takes to open a
- *reader anywhere in the log.
+ * counts, for machines that have other things to do.  Then, how long it takes to open a
+ * reader anywhere in the log.  Last, what it costs the writer: log and ring, batches of
+ * 100, its rate with a reader on another processor that catches up all the time beside
+ * its rate without, rounds in turn.
  */
 #include "bench/bench_common.h"
 
 #include <dirent.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -88,9 +92,9 @@ static void fill_batch(struct rt_batch *batch, const struct kind *kind, uint64_t
 	}
 }
 
-static void write_log(const struct kind *kind, uint64_t epoch)
+static struct rt_log_config log_config(uint64_t epoch)
 {
-	const struct rt_log_config config = {
+	return (struct rt_log_config){
 		.name = FEED,
 		.mode = RT_LOG_MEMORY,
 		.segment_size = UINT64_C(64) << 20,
@@ -99,6 +103,11 @@ static void write_log(const struct kind *kind, uint64_t epoch)
 		.gid = (gid_t)-1,
 		.epoch = epoch,
 	};
+}
+
+static void write_log(const struct kind *kind, uint64_t epoch)
+{
+	const struct rt_log_config config = log_config(epoch);
 	struct rt_log_report report;
 	struct rt_batch batch = { 0 };
 	struct rt_fault fault = { "" };
@@ -264,6 +273,89 @@ static void run_opens(uint64_t epoch)
 		       b_quantile(&samples, 0.99));
 }
 
+/* ---- beside a writer */
+
+#define BESIDE_NS  UINT64_C(200000000)
+#define KEEP       UINT64_C(2000000) /* events of log */
+#define PER_APPEND 100
+
+/* As fast as it can, again and again, from the oldest event on. */
+static void catch_up_for_ever(void *unused)
+{
+	struct ringtail_options options = RINGTAIL_OPTIONS_INIT;
+
+	(void)unused;
+	b_pin(1);
+	options.dir = b_dir();
+	options.start = RINGTAIL_START_OLDEST;
+	options.on_gap = RINGTAIL_ON_GAP_SKIP;
+	for (;;) {
+		struct ringtail *reader = NULL;
+		struct ringtail_event event;
+
+		(void)b_check(ringtail_open(FEED, &options, &reader), "open");
+		for (uint64_t i = 0; i < KEEP / 2; i++) {
+			int outcome = ringtail_next(reader, &event, 0);
+
+			if (b_check(outcome, "read") == RINGTAIL_NOTHING)
+				break;
+		}
+		ringtail_close(reader);
+	}
+}
+
+/* Commits for a while; millions a second. */
+static double commit_rate(struct rt_log *log, struct ringtail_writer *writer)
+{
+	static const struct kind kind = { "", 1, PER_APPEND, 0 };
+	static uint8_t value[VALUE_MAX];
+	uint64_t first = log->next, begun = now_ns(), ns;
+	struct rt_batch batch = { 0 };
+	struct rt_fault fault = { "" };
+
+	do {
+		count = log->next + PER_APPEND - 1;
+		fill_batch(&batch, &kind, log->next);
+		(void)b_check(rt_log_append(log, &batch, &fault), fault.text);
+		for (uint64_t seq = batch.first_seq; seq <= count; seq++) {
+			memcpy(value, &seq, sizeof(seq));
+			(void)b_check(ringtail_put(writer, &seq, KEY_SIZE, value,
+						   value_len, 0),
+				      "put");
+		}
+		ns = now_ns() - begun;
+	} while (ns < BESIDE_NS);
+	rt_batch_fini(&batch);
+	if (log->next > KEEP)
+		(void)rt_log_drop_below(log, log->next - KEEP);
+	return (double)(log->next - first) * 1e3 / (double)ns;
+}
+
+static void run_beside(struct ringtail_writer *writer, uint64_t epoch, uint64_t rounds)
+{
+	struct rt_log_config config = log_config(epoch);
+	struct rt_log_report report;
+	struct rt_fault fault = { "" };
+	struct b_pair pair = { 0 };
+	struct rt_log log;
+
+	(void)b_check(rt_log_open(log_path, &config, NULL, NULL, &fault, &report, &log),
+		      fault.text);
+	for (uint64_t i = 0; i <= 3 * rounds; i++) {
+		double alone = commit_rate(&log, writer), beside;
+		int pid = b_spawn(catch_up_for_ever, NULL);
+
+		(void)usleep(10000); /* it is at work */
+		beside = commit_rate(&log, writer);
+		(void)kill(pid, SIGKILL);
+		(void)waitpid(pid, NULL, 0);
+		if (i)
+			b_pair_add(&pair, alone, beside);
+	}
+	b_report("commits beside a reader of the log", "M/s", "commits alone", &pair);
+	(void)b_check(rt_log_close(&log, &fault), fault.text);
+}
+
 int main(int argc, char **argv)
 {
 	uint64_t rounds = b_option(argc, argv, "--rounds", 5);
@@ -285,6 +377,7 @@ int main(int argc, char **argv)
 		(void)fflush(stdout);
 	}
 	run_opens(epoch);
+	run_beside(writer, epoch, rounds);
 	ringtail_writer_close(writer);
 	return 0;
 }
