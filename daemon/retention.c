@@ -8,8 +8,11 @@
 #include "daemon/log.h"
 #include "store/log_read.h"
 
-#define NS_PER_S       UINT64_C(1000000000)
-#define BUDGET         ((size_t)64 << 20)  /* memory for changes since the last one */
+#define NS_PER_S UINT64_C(1000000000)
+/* Memory for what changed since the last one; more, for fewer steps, if that is much.
+ */
+#define BUDGET         (UINT64_C(64) << 20)
+#define BUDGET_MAX     (UINT64_C(256) << 20)
 #define WORTH_IT       (UINT64_C(4) << 20) /* of log, at least, if nobody asks */
 #define LEAST_PART     4u /* of retain_bytes: one snapshot for so much of it */
 #define BACKOFF_MAX_NS (60 * NS_PER_S)
@@ -323,6 +326,7 @@ static int prepare(const struct rt_feed *feed, struct rt_snap_job *job)
 {
 	const struct rt_ring_config ring = rt_config_ring(feed->config);
 	const struct rt_log *log = &feed->journal.log;
+	uint64_t since = log->n_since - feed->retention.newest_since;
 
 	job->log_path = strdup(log->what);
 	job->build = (struct rt_build){
@@ -331,7 +335,7 @@ static int prepare(const struct rt_feed *feed, struct rt_snap_job *job)
 		.name = feed->config->name,
 		.epoch = log->epoch,
 		.limit = rt_writer_head(feed->writer),
-		.budget = BUDGET,
+		.budget = rt_min(rt_max(since / 2, BUDGET), BUDGET_MAX),
 		.file_mode = ring.mode,
 		.uid = ring.uid,
 		.gid = ring.gid,
