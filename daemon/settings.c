@@ -147,8 +147,9 @@ static int set_number(const struct setting *s, const char *value, uint64_t *ret,
 	format_bytes(pow2 && !s->min ? 1 : s->min, min, sizeof(min));
 	format_bytes(s->max, max, sizeof(max));
 	if (!parse_bytes(value, &number)) {
-		rt_fault_set(fault, "%s: '%s' is not a number%s", s->key, value,
-			     s->kind == KIND_COUNT ? "" : " such as 4096, 64K or 16M");
+		rt_fault_set(fault, "%s: '%s' is not a number%s%s", s->key, value,
+			     s->kind == KIND_COUNT ? "" : " such as 4096, 64K or 16M",
+			     s->kind == KIND_AUTO ? ", or auto" : "");
 		return -EINVAL;
 	}
 	if (number < s->min || number > s->max ||

@@ -10,7 +10,7 @@ data=$work/data
 faults=$work/faults
 mkdir "$data" "$faults"
 # shellcheck disable=SC2154 # of daemon.sh
-trap 'umount "$work/small" 2>/dev/null || true; clean_up' EXIT
+trap 'umount -l "$work/small" 2>/dev/null || true; clean_up' EXIT
 
 begins()
 {
@@ -175,6 +175,42 @@ small_memory()
 kept_within()
 {
 	[ "$(field log_bytes)" -le "$1" ]
+}
+
+no_room()
+{
+	local value before
+
+	begins "no room for a snapshot: told, history kept, made when there is room"
+	mkdir -p "$work/small"
+	mount -t tmpfs -o size=2M,mode=0755 none "$work/small" 2>/dev/null || {
+		echo "# left out: cannot mount a tmpfs here"
+		return 0
+	}
+	[ -z "$daemon_pid" ] || daemon_stop
+	rm -rf "$RINGTAIL_DIR"
+	: >"$daemon_log"
+	value=$(head -c 1000 /dev/zero | tr '\0' v)
+	head -c 1200K /dev/zero >"$work/small/ballast"
+	daemon_start --data "$work/small" \
+		--feed main,size=64K,segment=64K,retain_bytes=128K,snapshot_bytes=64K
+	seq 1 400 | sed "s/.*/SET k& $value/" | redis >/dev/null
+	if tool snapshot main 2>"$work/said"; then
+		fail "a snapshot was made: $(ls -l "$work/small/main")"
+	fi
+	grep -q "No space left on device" "$work/said" || fail "$(cat "$work/said")"
+	same 0 "$(find "$work/small" -name '*.new' | wc -l)" "parts of a snapshot left"
+	keeps_rule "$work/small/main" || fail "the rule is broken: $(ls "$work/small/main")"
+	same OK "$(redis SET k1 small)" "a put"
+	before=$(state)
+	rm "$work/small/ballast"
+	within_patience tool snapshot main || fail "none was made when there was room"
+	grep -q "snapshots are made again" "$daemon_log" || fail "not logged"
+	daemon_kill
+	daemon_restart
+	same "$before" "$(state)" "state"
+	daemon_stop
+	umount "$work/small"
 }
 
 # --- Failures -----------------------------------------------------------------
@@ -356,6 +392,7 @@ same_state durability=memory
 expires_while_away
 under_load
 small_memory
+no_room
 if [ -n "${RINGTAIL_TEST_FAILING_DISK:-}" ]; then
 	no_snapshot
 fi

@@ -156,6 +156,38 @@ static void what_is_printed_is_read_again(void **state)
 	assert_non_null(strstr(printed[0], "mode = 0604\n"));
 }
 
+static void what_a_log_takes_follows_from_where_it_is(void **state)
+{
+	struct fixture *f = *state;
+	const struct rt_feed_config *feed;
+
+	t_ok(LOAD(f, "--feed", "a"));
+	feed = f->config.feeds;
+	assert_int_equal(feed->durability, RT_LOG_MEMORY);
+	assert_int_equal(feed->segment_size, 4 << 20);
+	assert_int_equal(feed->retain_bytes, 32 << 20);
+	assert_int_equal(feed->snapshot_bytes, 64 << 20);
+	assert_int_equal(feed->snapshot_age, 3600);
+	assert_int_equal(feed->max_age, 0);
+
+	t_ok(LOAD(f, "--data", "/d", "--feed", "a"));
+	feed = f->config.feeds;
+	assert_int_equal(feed->durability, RT_LOG_OS);
+	assert_int_equal(feed->segment_size, 64 << 20);
+	assert_int_equal(feed->retain_bytes, 0);
+
+	t_ok(LOAD(f, "--feed", "a,segment=auto,retain_bytes=0,max_age=60"));
+	feed = f->config.feeds;
+	assert_int_equal(feed->segment_size, 4 << 20);
+	assert_int_equal(feed->retain_bytes, 0); /* as was said: no limit */
+	assert_int_equal(feed->max_age, 60);
+
+	t_ok(LOAD(f, "--data", "/d", "--feed", "a,durability=memory,segment=1M"));
+	feed = f->config.feeds;
+	assert_int_equal(feed->segment_size, 1 << 20);
+	assert_int_equal(feed->retain_bytes, 32 << 20);
+}
+
 static void a_wrong_flag_is_explained(void **state)
 {
 	static const struct {
@@ -195,6 +227,12 @@ static void a_wrong_flag_is_explained(void **state)
 		  "feed 'a': size is slots and payload together" },
 		{ "--feed", "a,size=8K,payload=4K",
 		  "feed 'a': size is slots and payload together" },
+		{ "--feed", "a,segment=8K",
+		  "segment: 8K is not a number from 64K to 4G" },
+		{ "--feed", "a,retain_bytes=x",
+		  "retain_bytes: 'x' is not a number such as 4096, 64K or 16M" },
+		{ "--feed", "a,snapshot_bytes=auto", "snapshot_bytes: 'auto' is not" },
+		{ "--feed", "a,max_age=-1", "max_age: '-1' is not a number" },
 		{ "--feed", "a,wake=never", "wake: 'never' is none of: bell, always" },
 		{ "--feed", "a,owner=no-such-user", "owner: no user 'no-such-user'" },
 		{ "--feed", "a,owner=0 1", "owner: more than 1" },
@@ -275,6 +313,7 @@ int main(void)
 		T(flags_name_settings),
 		T(a_file_says_the_same_and_flags_win),
 		T(what_is_printed_is_read_again),
+		T(what_a_log_takes_follows_from_where_it_is),
 		T(a_wrong_flag_is_explained),
 		T(a_wrong_line_is_named),
 		T(a_missing_file_is_named),
