@@ -10,6 +10,7 @@
 
 #include "daemon/log.h"
 #include "daemon/rebuild.h"
+#include "store/renew.h"
 
 #define NS_PER_MS UINT64_C(1000000)
 
@@ -97,6 +98,8 @@ int rt_feed_open(struct rt_feed *feed, const struct rt_config *config,
 		rt_feed_set_reason(feed, fault.text);
 		return r;
 	}
+	if (path[0])
+		rt_renew_clean(path); /* of a crash amid a reset or a restore */
 	feed->writer = feed->journal.writer;
 	if (!feed->rebuilt_from)
 		feed->rebuilt_from = rt_feed_seq(feed) + 1;

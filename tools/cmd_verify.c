@@ -73,8 +73,15 @@ static void check_epochs(struct verdict *v)
 static void check_state(struct verdict *v)
 {
 	struct rt_fault fault = { "" };
+	struct rt_floor floor;
 	enum rt_stop stop;
 	uint64_t next;
+	int r = rt_floor_read(v->dir_fd, &floor);
+
+	if (r < 0) {
+		rt_fault_set(&fault, "%s/floor: damaged or unreadable", v->path);
+		note(v, r, &fault);
+	}
 
 	/* A damaged one was found with the segments. */
 	if (rt_state_read(v->dir_fd, &stop, &next) < 0 || stop != RT_STOP_NONE)

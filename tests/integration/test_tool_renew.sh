@@ -242,6 +242,7 @@ for round in 1 2 3 4 5 6 7 8; do
 	daemon_kill
 	wait $asker || true
 	daemon_restart
+	! compgen -G "$data/*.new" >/dev/null || fail "something was left: $(ls "$data")"
 	saved disk >"$work/now"
 	cmp -s "$work/now" "$work/old" || cmp -s "$work/now" "$work/new" ||
 		fail "round $round: neither the old state nor the new one"
@@ -253,6 +254,40 @@ done
 tool reset disk --yes >/dev/null
 cmp <(saved disk) "$work/old" || fail "another state after the last reset"
 ! compgen -G "$data/*.new" >/dev/null || fail "something was left: $(ls "$data")"
+
+echo "# readers that are busy, while somebody publishes and snapshots are made"
+# fold FILE: the state that a consumer has who got all of it
+fold()
+{
+	awk '/"snapshot":"begin"/ { split("", values); next }
+		match($0, /"key":"[^"]*"/) {
+			key = substr($0, RSTART + 7, RLENGTH - 8)
+			if (/"op":"delete"/) { delete values[key]; next }
+			match($0, /"value":"[^"]*"/)
+			values[key] = substr($0, RSTART + 9, RLENGTH - 10)
+		}
+		END { for (key in values) print key "=" values[key] }' "$1" | LC_ALL=C sort
+}
+watch "$work/busy" memory --from snapshot --on-gap resync
+for round in 1 2 3 4 5 6; do
+	lines $((round * 500)) $((round * 500 + 3000)) | tool load memory >/dev/null 2>&1 &
+	loader=$!
+	tool snapshot memory >/dev/null &
+	snapper=$!
+	if [ $((round % 3)) = 0 ]; then
+		tool restore memory "$work/os.backup" >/dev/null
+	else
+		tool reset memory --yes >/dev/null
+	fi
+	wait $loader || fail "round $round: a publisher was refused"
+	wait $snapper || fail "round $round: no snapshot"
+	tool put memory "round $round" over
+done
+comes "$work/busy" '"key":"round 6"'
+saved memory | sed -E 's/.*"key":"([^"]*)","value":"([^"]*)".*/\1=\2/' |
+	LC_ALL=C sort >"$work/now"
+diff <(fold "$work/busy") "$work/now" >&2 || fail "a reader that was busy has another state"
+end_watchers
 
 echo "# a log that is damaged, and one of a daemon that does not run"
 tool put os last one

@@ -66,6 +66,10 @@ for gone in epochs state; do
 	mentions "copy/$gone: "
 done
 copy_log
+echo "what is this" >"$copy/floor"
+ends 1 tool verify "$copy"
+mentions "copy/floor: damaged"
+rm "$copy/floor"
 : >"$copy/epochs"
 ends 1 tool verify "$copy"
 mentions "copy/epochs: damaged"
