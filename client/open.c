@@ -7,7 +7,8 @@
 
 #include "client/reader.h"
 
-#define RETRY_NS 10000000 /* between two looks for a feed that is not there yet */
+#define RETRY_NS     10000000 /* between two looks for a feed that is not there yet */
+#define LOG_COMES_NS UINT64_C(1000000000) /* behind its ring, at most */
 
 /*
  * ---- Options ----
@@ -344,20 +345,36 @@ static int try_open(const char *path, const struct ringtail_options *o,
 	return fd < 0 ? fd : open_with(fd, path, o, ret);
 }
 
+/*
+ * A feed that was waited for shows its ring a moment before its log, without which
+ * there can be no snapshots.  @since: when the ring came; 0: not yet, or it was there
+ * already.
+ */
+static bool is_beginning(int e, uint64_t since, uint64_t now)
+{
+	return e == RINGTAIL_E_UNSUPPORTED && since && now - since < LOG_COMES_NS;
+}
+
 static int open_path(const char *path, const struct ringtail_options *o,
 		     struct ringtail **ret)
 {
-	uint64_t begun = rt_now_ns(CLOCK_MONOTONIC);
+	uint64_t begun = rt_now_ns(CLOCK_MONOTONIC), waited = 0, since = 0;
 
 	for (;;) {
 		int e = try_open(path, o, ret);
 		struct timespec pause = { .tv_nsec = RETRY_NS };
+		uint64_t now = rt_now_ns(CLOCK_MONOTONIC);
 
-		if (e != RINGTAIL_E_NO_FEED || !(o->flags & RINGTAIL_WAIT_FOR_FEED))
+		if (!(o->flags & RINGTAIL_WAIT_FOR_FEED))
+			return e;
+		if (e != RINGTAIL_E_NO_FEED && waited && !since)
+			since = now;
+		if (e != RINGTAIL_E_NO_FEED && !is_beginning(e, since, now))
 			return e;
 		if (o->open_timeout_ns >= 0 &&
-		    rt_now_ns(CLOCK_MONOTONIC) - begun >= (uint64_t)o->open_timeout_ns)
+		    now - begun >= (uint64_t)o->open_timeout_ns)
 			return e;
+		waited++;
 		(void)nanosleep(&pause, NULL); /* cut short by a signal: look sooner */
 	}
 }
