@@ -125,6 +125,12 @@ publish
 wait "$watcher" || true # 5: nothing came for a while, which is the end here
 sleep 0.1
 
+heading "Who comes now: the state first, then its changes"
+echo "\$ ringtail snapshot main"
+ringtail snapshot main
+echo "\$ ringtail watch main --from snapshot --prefix live/ --timeout 0.2"
+ringtail watch main --from snapshot --prefix live/ --timeout 0.2 | tail -n 5 || true
+
 heading "What the feed says about itself"
 echo "\$ ringtail info main"
 ringtail info main
