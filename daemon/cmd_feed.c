@@ -135,10 +135,11 @@ static void describe(struct rt_reply *reply, const struct rt_feed *feed, uint64_
 		text_pair(reply, "reason", feed->reason);
 		return;
 	}
-	rt_marker_format(rt_feed_seq(feed), writer->segment.geo.epoch, marker);
+	/* What everybody can see; a newer seq could still be lost. */
+	rt_marker_format(rt_writer_head(writer), writer->segment.geo.epoch, marker);
 	(void)snprintf(epoch, sizeof(epoch), "%016llx",
 		       (unsigned long long)writer->segment.geo.epoch);
-	int_pair(reply, "seq", rt_feed_seq(feed));
+	int_pair(reply, "seq", rt_writer_head(writer));
 	int_pair(reply, "floor", rt_load64(&writer->hot->floor));
 	text_pair(reply, "epoch", epoch);
 	text_pair(reply, "marker", marker);

@@ -145,7 +145,8 @@ static void info_feed(struct rt_buf *text, const struct rt_feed *feed, unsigned 
 		return;
 	}
 	rt_ring_bounds(&writer->segment, &oldest, &head);
-	head = rt_feed_seq(feed);
+	/* What everybody can see; a newer seq could still be lost. */
+	head = rt_writer_head(writer);
 	rt_marker_format(head, writer->segment.geo.epoch, marker);
 	rt_text(text, "feed%u:name=%s,state=live,seq=%llu,oldest=%llu,floor=%llu",
 		index, feed->config->name, (unsigned long long)head,

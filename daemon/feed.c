@@ -69,7 +69,7 @@ static bool is_full(const struct rt_feed *feed, size_t more)
 RT_COLD void rt_feed_fail(struct rt_feed *feed)
 {
 	feed->failed = true;
-	feed->failed_round = feed->journal.round + 1;
+	feed->failed_round = feed->round + 1;
 	feed->writer = NULL;
 	rt_feed_set_reason(feed, feed->journal.fault.text);
 	rt_log(RT_LOG_ERROR, "%s; the feed is not served any more",
@@ -498,23 +498,21 @@ int rt_feed_detach(struct rt_feed *feed, int wake_fd)
 	return feed->writer ? rt_journal_detach(&feed->journal, wake_fd) : 0;
 }
 
-bool rt_feed_settle(struct rt_feed *feed)
+void rt_feed_settle(struct rt_feed *feed)
 {
-	uint64_t before = feed->journal.settled_round;
-
 	if (RT_LIKELY(!feed->writer || !feed->journal.in_flight))
-		return false;
+		return;
 	if (rt_journal_settle(&feed->journal) < 0) {
 		rt_feed_fail(feed);
-		feed->failed_round = feed->journal.round;
+		feed->failed_round = feed->round; /* this one has nothing yet */
 	}
-	return feed->failed || feed->journal.settled_round != before;
 }
 
 bool rt_feed_push(struct rt_feed *feed, uint64_t round, bool wait)
 {
 	uint64_t before = feed->journal.n_syncs;
 
+	feed->round = round;
 	if (feed->writer && rt_journal_push(&feed->journal, round, wait) < 0) {
 		rt_feed_fail(feed);
 		feed->failed_round = round;

@@ -44,7 +44,8 @@ struct rt_feed {
 	const struct rt_feed_config *config;
 	struct rt_writer *writer; /* NULL: not served, `reason` says why */
 	struct rt_journal journal;
-	bool failed; /* while it was served; what was not flushed then is lost */
+	bool failed;    /* while it was served; what was not flushed then is lost */
+	uint64_t round; /* the newest that has ended */
 	uint64_t failed_round; /* the round when it did */
 	struct rt_table table;
 	struct rt_lives lives;   /* of those in the table that end by themselves */
@@ -157,8 +158,7 @@ int rt_feed_flush(struct rt_feed *feed);
 
 /* The same by the way, for the server: see journal.h. */
 int rt_feed_detach(struct rt_feed *feed, int wake_fd);
-/* At the begin of a round.  Has anything been settled, or lost? */
-bool rt_feed_settle(struct rt_feed *feed);
+void rt_feed_settle(struct rt_feed *feed); /* at the begin of a round */
 /* Has it waited for a disk? */
 bool rt_feed_push(struct rt_feed *feed, uint64_t round, bool wait);
 

@@ -176,6 +176,7 @@ static int land(struct rt_journal *j)
 		return 0;
 	r = rt_syncer_end(j->syncer, &sync_failed);
 	j->in_flight = false;
+	j->n_settled++;
 	if (r < 0) {
 		(void)rt_log_unwrote(&j->log, r, sync_failed, &j->fault);
 		return lose(j, r);
@@ -220,6 +221,7 @@ static int append(struct rt_journal *j)
 		return 0;
 	begun_ns = j->log.config.mode == RT_LOG_DISK ? rt_now_ns(CLOCK_MONOTONIC) : 0;
 	r = rt_log_append(&j->log, &j->batch, &j->fault);
+	j->n_settled++;
 	if (r < 0)
 		return lose(j, r);
 	show(j, &j->batch, begun_ns);

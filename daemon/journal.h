@@ -40,6 +40,7 @@ struct rt_journal {
 	uint64_t flight_round;  /* ... when the flight began */
 	uint64_t settled_round; /* what was changed up to it is in history */
 	uint64_t flight_begun_ns;
+	uint64_t n_settled; /* batches that are in history, or were lost */
 	uint64_t time_ns;   /* of the commits to come */
 	uint64_t txn_bytes; /* keys, values and previous ones of the open transaction */
 	int sync_fd;        /* being synced by the loop; -1: none */

@@ -377,8 +377,9 @@ static void begin(struct rt_feed *feed)
 		return;
 	}
 	r = prepare(feed, job);
-	if (!r && keep->from_table)
-		r = copy_table(feed, job);
+	if (!r && keep->from_table) /* all of the table has to be history for that */
+		r = !feed->in_txn && rt_feed_flush(feed) < 0 ? -EIO
+							     : copy_table(feed, job);
 	if (r == -EAGAIN) { /* with the next look */
 		rt_snap_job_clear(job);
 		return;

@@ -109,7 +109,7 @@ static void on_begin(void *ctx)
 	server->now_ns = rt_now_ns(CLOCK_REALTIME);
 	server->round++;
 	for (unsigned i = 0; i < server->config->n_feeds; i++) {
-		server->settled |= rt_feed_settle(&server->feeds[i]);
+		rt_feed_settle(&server->feeds[i]);
 		rt_feed_set_time(&server->feeds[i], server->now_ns);
 		rt_feed_sweep(&server->feeds[i]);
 	}
@@ -269,8 +269,13 @@ static void set_alarm(struct rt_server *server)
 static void release_parked(struct rt_server *server)
 {
 	struct rt_session *session = server->parked;
+	uint64_t n_settled = 0;
 
-	server->settled = false;
+	for (unsigned i = 0; i < server->config->n_feeds; i++)
+		n_settled += server->feeds[i].journal.n_settled;
+	if (n_settled == server->n_settled)
+		return;
+	server->n_settled = n_settled;
 	while (session) {
 		struct rt_session *next = session->next_parked;
 
@@ -320,8 +325,7 @@ static void on_round(void *ctx)
 		rt_release(session);
 		session = next;
 	}
-	if (server->settled)
-		release_parked(server);
+	release_parked(server);
 	if (waited)
 		expect_next(server);
 	if (server->stopping && !server->n_sessions)

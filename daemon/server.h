@@ -39,7 +39,7 @@ struct rt_server {
 	struct rt_session *dirty;  /* those with something to send or to end */
 	struct rt_session *parked; /* those whose replies wait for a feed */
 	int wake_fd;               /* counts what the threads of feeds have done */
-	bool settled;              /* some of that concerns the parked */
+	uint64_t n_settled; /* batches of all feeds, when the parked were looked at */
 	uint64_t round;
 	uint64_t synced_ns;   /* when its round last waited for a disk */
 	uint64_t newest_id;   /* the session that sent something last ... */
