@@ -377,7 +377,9 @@ void rt_cmd_config(struct rt_session *session, const struct rt_request *request)
 		rt_reply_ok(&session->reply);
 	} else if (rt_arg_is(sub, "set") || rt_arg_is(sub, "rewrite")) {
 		rt_session_error(session, "ERR settings are read at start: change the "
-					  "configuration file or flags and restart");
+					  "configuration file or flags and restart; "
+					  "SIGHUP is enough for who may read and "
+					  "publish");
 	} else {
 		rt_unknown_subcommand(session, request, "CONFIG");
 	}

@@ -123,7 +123,7 @@ int rt_presence_look(int dir_fd, const char *name, struct rt_presence *ret)
 {
 	struct rt_presence made = { .alive = false };
 	uint8_t bytes[sizeof(made.record) + 1];
-	struct stat st;
+	struct stat st = { 0 };
 	AUTO_CLOSE int fd = open_entry(dir_fd, name, &st);
 	int r = RT_E_CORRUPT;
 
@@ -154,7 +154,7 @@ static bool is_young(const struct stat *st)
 
 bool rt_presence_is_stale(int dir_fd, const char *name)
 {
-	struct stat st;
+	struct stat st = { 0 };
 	AUTO_CLOSE int fd = open_entry(dir_fd, name, &st);
 
 	return fd >= 0 && !is_young(&st) && !is_locked(fd);

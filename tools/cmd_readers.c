@@ -172,12 +172,14 @@ static int look_at_all(struct listing *list, const char *path)
 	int fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	AUTO(close_dir) DIR *dir = fd < 0 ? NULL : fdopendir(fd);
 	const struct dirent *entry;
-	int r = dir ? 0 : -errno;
+	int r = 0;
 
-	if (!dir && fd >= 0)
-		(void)close(fd);
-	if (r == -ENOENT)
-		return 0; /* no reader has ever been seen */
+	if (!dir) {
+		r = errno == ENOENT ? 0 : -errno; /* 0: none has ever been seen */
+		if (fd >= 0)
+			(void)close(fd);
+		return r;
+	}
 	while (!r && list->n < SEEN_MAX && (entry = readdir(dir)))
 		if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0)
 			r = look(list, fd, entry->d_name);
