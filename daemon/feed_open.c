@@ -78,7 +78,7 @@ int rt_feed_open(struct rt_feed *feed, const struct rt_config *config,
 	const struct rt_log_base base = { rt_rebuild_begin, rt_rebuild_state,
 					  &rebuild };
 	struct rt_fault fault = { "out of memory" };
-	char path[PATH_MAX];
+	char path[PATH_MAX] = "";
 	int r;
 
 	*feed = (struct rt_feed){ .config = feed_config,

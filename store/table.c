@@ -145,7 +145,8 @@ static void tend(struct rt_table *table, bool removed)
 		}
 		return;
 	}
-	if (RT_LIKELY(table->n <= n / 2 && (!removed || n == N_FIRST || table->n >= n / 16)))
+	if (RT_LIKELY(table->n <= n / 2 &&
+		      (!removed || n == N_FIRST || table->n >= n / 16)))
 		return;
 	n = table->n > n / 2 ? n * 2 : n / 2;
 	buckets = calloc(n, sizeof(struct rt_entry *));
