@@ -17,6 +17,12 @@
 #define NAME_DIGITS 20
 #define SUFFIX      ".snap"
 
+/* What no block, and no entry of the index, can pass: memory is not spent on it. */
+#define ENTRY_MAX \
+	(sizeof(struct rt_snap_entry) + UINT16_MAX + (uint64_t)UINT32_MAX + RT_WORD)
+#define BLOCK_MAX (sizeof(struct rt_snap_block) + RT_SNAP_BLOCK_FULL + ENTRY_MAX)
+#define INDEX_MAX (sizeof(struct rt_snap_index) + UINT16_MAX + RT_WORD)
+
 int rt_key_compare(const uint8_t *a, size_t a_len, const uint8_t *b, size_t b_len)
 {
 	int c = memcmp(a, b, a_len < b_len ? a_len : b_len);
@@ -216,7 +222,7 @@ static int read_footer(struct rt_snapshot *s, struct rt_fault *fault)
 	if (f->index_offset < RT_SNAP_START || f->index_offset > at ||
 	    f->index_offset % RT_WORD || f->index_size != at - f->index_offset ||
 	    f->n_blocks > (f->index_offset - RT_SNAP_START) / RT_SNAP_BLOCK_FULL + 1 ||
-	    !f->n_blocks != !f->n_entries ||
+	    f->index_size > f->n_blocks * INDEX_MAX || !f->n_blocks != !f->n_entries ||
 	    f->n_entries >
 		    (f->index_offset - RT_SNAP_START) / sizeof(struct rt_snap_entry))
 		return damaged(s, fault, at, "the footer makes no sense");
@@ -381,6 +387,10 @@ static int load_block(struct rt_snapshot *s, bool more, struct rt_fault *fault)
 	const uint8_t *block;
 
 	s->left = 0;
+	if (size > BLOCK_MAX)
+		return damaged(s, fault, index->offset,
+			       "block %" PRIu64 " has %" PRIu64 " bytes", s->number,
+			       size);
 	if (index->offset < s->window_at ||
 	    index->offset + size > s->window_at + s->window_len) {
 		int r = fill_window(s, more, fault);
