@@ -281,6 +281,71 @@ killed_while_writing()
 	same 0 "$(find "$data/main" -name '*.snap.new' | wc -l)" "unfinished ones"
 }
 
+# What all events since the very first make of the keys
+replay()
+{
+	tool watch main --from 0 --until "$1" --json |
+		sed -n 's/.*"op":"\(put\|delete\)".*"key":"\([^"]*\)"/\1 \2 /p' |
+		sed 's/"value":"\([^"]*\)"/ \1 /' |
+		awk '{ if ($1 == "put") a[$2] = $4; else delete a[$2] }
+			END { for (k in a) print k, a[k] }' | sort
+}
+
+keys_and_values()
+{
+	redis KEYS '*' | sort | sed 's/.*/GET &/' | redis |
+		paste -d ' ' <(redis KEYS '*' | sort) - | sort
+}
+
+some_changes()
+{
+	awk -v seed="$1" 'BEGIN {
+		srand(seed)
+		for (i = 0; i < 400; i++) {
+			k = "k" int(rand() * 300)
+			if (rand() < 0.2)
+				print "DEL", k
+			else if (rand() < 0.1)
+				printf "MULTI\nSET %s t%d\nSET %sx t%d\nDEL %sy\nEXEC\n", k, i, k, i, k
+			else
+				print "SET", k, "v" seed "-" i
+		}
+	}'
+}
+
+changes_without_end()
+{
+	local seed=$1
+
+	until [ -e "$work/enough" ]; do
+		some_changes "$seed" | redis >/dev/null 2>&1 || true
+		seed=$((seed + 10))
+	done
+}
+
+killed_anywhere()
+{
+	local i n=0 publisher seq
+
+	begins "killed anywhere: the state from a snapshot is what all events make of it"
+	afresh --feed main,size=64K,segment=64K,retain_bytes=0,snapshot_bytes=64K
+	for i in 1 2 3 4 5 6; do
+		rm -f "$work/enough"
+		changes_without_end "$i" &
+		publisher=$!
+		sleep "0.$((i * 13 % 7 + 1))"
+		daemon_kill
+		touch "$work/enough"
+		wait $publisher
+		daemon_restart
+		seq=$(field seq)
+		[ "$seq" -gt 100 ] || fail "only $seq events in round $i"
+		same "$(replay "$seq")" "$(keys_and_values)" "state at seq $seq"
+		n=$((n + $(field snapshots)))
+	done
+	[ "$n" -gt 0 ] || fail "no snapshot was made meanwhile"
+}
+
 repaired()
 {
 	local before file
@@ -397,6 +462,7 @@ if [ -n "${RINGTAIL_TEST_FAILING_DISK:-}" ]; then
 	no_snapshot
 fi
 killed_while_writing
+killed_anywhere
 repaired
 trims
 ages

@@ -383,8 +383,9 @@ static int read_all(void *arg)
 static void spec(unsigned i, const char *size)
 {
 	(void)snprintf(specs[i], sizeof(specs[i]),
-		       "%s,size=%s,segment=256K,durability=%s,retain_bytes=0", names[i],
-		       size, names[i]);
+		       "%s,size=%s,segment=256K,durability=%s,retain_bytes=0,snapshot_"
+		       "bytes=512K",
+		       names[i], size, names[i]);
 }
 
 static void start_all(void)
