@@ -575,6 +575,11 @@ int rt_reader_renew(struct ringtail *r)
 			: -1;
 	int e;
 
+	if (fd < 0 && r->path && errno != ENOENT) {
+		e = -errno;
+		rt_fault_set(&r->fault, "%s: %s", r->path, strerror(-e));
+		return e;
+	}
 	if (fd < 0 || is_own(r, fd))
 		return 0;
 	e = rt_segment_map(fd, false, r->path, &r->fault, &segment);

@@ -35,7 +35,12 @@ void rt_resync_fini(struct rt_resync *s)
 
 static int unsupported(struct ringtail *r)
 {
-	if (r->path)
+	if (r->path && rt_load32(&r->segment.hot->durability))
+		rt_fault_set(&r->fault,
+			     "feed '%s': its log, and so its snapshots, cannot be read "
+			     "beside %s",
+			     r->segment.geo.name, r->path);
+	else if (r->path)
 		rt_fault_set(&r->fault,
 			     "feed '%s': it has no snapshots, since it keeps no log; "
 			     "serve it with another durability than none",
