@@ -21,6 +21,7 @@ int rt_reader_find_log(struct ringtail *r, struct rt_fault *fault)
 
 	if (r->log_open)
 		return 0;
+	r->log_foreign = false;
 	if (!r->path)
 		return -ENOENT;
 	n = snprintf(path, sizeof(path), "%.*slog",
@@ -34,10 +35,12 @@ int rt_reader_find_log(struct ringtail *r, struct rt_fault *fault)
 	if (e < 0) {
 		rt_fault_set(fault, "%.400s/epochs: %s", path, ringtail_strerror(e));
 		rt_log_reader_close(&r->log);
+		r->log_foreign = e == RINGTAIL_E_EPOCH;
 		/* One that was left here by another history is none. */
 		return e == -EACCES || rt_passes(e) ? e : -ENOENT;
 	}
 	r->log_open = true;
+	r->had_log = true;
 	return 0;
 }
 

@@ -47,8 +47,10 @@ struct ringtail {
 	bool lent_last; /* ... and is the last of its transaction */
 	struct rt_filters filters;
 
-	bool in_log;   /* reading the log; else the ring */
-	bool log_open; /* `log` is */
+	bool in_log;      /* reading the log; else the ring */
+	bool log_open;    /* `log` is */
+	bool log_foreign; /* what was found is of another history */
+	bool had_log;     /* there was one, so there will be */
 	struct rt_log_reader log;
 	struct rt_batch_cursor log_at; /* what is left of its newest batch */
 	uint64_t log_head; /* head, as it was when it was last needed there */

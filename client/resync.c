@@ -6,11 +6,17 @@
  */
 #include <errno.h>
 #include <inttypes.h>
+#include <time.h>
 
 #include "client/reader.h"
 
 /* Each time the daemon has made a snapshot, and cut the log, between two looks. */
 #define AGAIN_MAX 16
+
+/* A daemon that begins a new history needs milliseconds between its log and its ring.
+ */
+#define MOVE_PAUSE_NS 1000000
+#define MOVE_PAUSES   5000u
 
 static void close_source(struct rt_resync *s)
 {
@@ -153,6 +159,17 @@ static int no_snapshot(struct ringtail *r)
 	return RINGTAIL_E_NO_SNAPSHOT;
 }
 
+/*
+ * No log, though the ring says that there is one, or there was one before: a new
+ * history begins, whose log takes the place of the old one's before its ring does.
+ */
+static bool is_between_histories(const struct ringtail *r)
+{
+	return r->had_log ||
+	       (r->log_foreign &&
+		rt_load32(&r->segment.hot->durability) != RINGTAIL_DURABILITY_NONE);
+}
+
 /* A source of entries behind which history goes on. */
 static int choose_source(struct ringtail *r)
 {
@@ -162,6 +179,8 @@ static int choose_source(struct ringtail *r)
 
 		close_source(&r->resync);
 		e = rt_reader_find_log(r, &r->fault);
+		if (e == -ENOENT && is_between_histories(r))
+			return RINGTAIL_E_EPOCH;
 		if (e < 0)
 			return e == -ENOENT ? unsupported(r) : e;
 		e = open_newest(r, head);
@@ -208,6 +227,26 @@ static int cannot_choose(struct ringtail *r, int e)
 	return rt_reader_stop(r, e);
 }
 
+/* By the ring and the log that are there now; waits for those that are about to be. */
+static int find_source(struct ringtail *r)
+{
+	struct timespec pause = { .tv_nsec = MOVE_PAUSE_NS };
+
+	for (unsigned again = 0;; again++) {
+		int e;
+
+		rt_reader_leave_log(r); /* the folder may be another by now */
+		e = rt_reader_renew(r);
+		if (!e)
+			e = choose_source(r);
+		if (e != RINGTAIL_E_EPOCH || again == MOVE_PAUSES)
+			return e;
+		if (rt_load32(&r->cancel))
+			return rt_reader_canceled(r);
+		(void)nanosleep(&pause, NULL); /* cut short by a signal: look sooner */
+	}
+}
+
 /* 0: a snapshot is chosen; RINGTAIL_NOTHING with phase NONE: none was needed. */
 static int choose(struct ringtail *r)
 {
@@ -215,10 +254,7 @@ static int choose(struct ringtail *r)
 	int e;
 
 	r->in_log = false;
-	rt_reader_leave_log(r); /* the folder may be another by now */
-	e = rt_reader_renew(r);
-	if (!e)
-		e = choose_source(r);
+	e = find_source(r);
 	if (e < 0)
 		return cannot_choose(r, e);
 	s->foreign = !s->fresh &&
