@@ -25,10 +25,10 @@
 enum kind {
 	SET,
 	SET_FOR_A_WHILE,
+	SET_BOUND,
 	DEL,
 	DEL_PREFIX,
-	MESSAGE,
-	N_KINDS
+	MESSAGE
 };
 
 struct command {
@@ -58,7 +58,8 @@ static struct t_random dice;
 static unsigned step;
 
 static struct h_history history;
-static bool mortal[H_KEYS]; /* their time may be over at any moment */
+/* Keys that may go by themselves: at their time, or with the connection. */
+static bool timed[H_KEYS], bound[H_KEYS];
 static struct ringtail *recorder;
 static struct op *ops; /* sent and not recorded yet: from first_op */
 static size_t n_ops, first_op, ops_cap;
@@ -70,9 +71,9 @@ static uint64_t n_values;
 		fail_msg("step %u; again with --seed=%" PRIu64, step, seed); \
 	} while (0)
 
-static uint64_t below(uint64_t bound)
+static uint64_t below(uint64_t limit)
 {
-	return t_random_below(&dice, bound);
+	return t_random_below(&dice, limit);
 }
 
 static size_t value_of(uint64_t n, uint8_t value[H_VALUE_MAX])
@@ -88,9 +89,10 @@ static size_t value_of(uint64_t n, uint8_t value[H_VALUE_MAX])
 static struct op random_op(void)
 {
 	struct op op = { .n = 1 };
-	static const enum kind kinds[] = { SET,     SET,       SET, SET,
-					   SET,     DEL,       DEL, SET_FOR_A_WHILE,
-					   MESSAGE, DEL_PREFIX };
+	static const enum kind kinds[] = {
+		SET,       SET,     SET,       SET, SET, DEL, DEL, SET_FOR_A_WHILE,
+		SET_BOUND, MESSAGE, DEL_PREFIX
+	};
 
 	if (!below(3))
 		op.n = 2 + (unsigned)below(COMMANDS - 1);
@@ -119,6 +121,9 @@ static void send_command(const struct command *c)
 	case SET_FOR_A_WHILE:
 		(void)redisAppendCommand(redis, "SET %s %b PX %d", key, value, len,
 					 1 + (int)(c->value % 50));
+		break;
+	case SET_BOUND:
+		(void)redisAppendCommand(redis, "SET %s %b BIND", key, value, len);
 		break;
 	case DEL:
 		(void)redisAppendCommand(redis, "DEL %s", key);
@@ -216,7 +221,7 @@ static bool is_end_of_keys(const struct ringtail_event *events, size_t n)
 		unsigned key = h_number(events[i].key, events[i].key_len);
 
 		if (!(events[i].flags & RINGTAIL_EXPIRED) || key == H_KEYS ||
-		    !mortal[key] || !history.now.keys[key].seq)
+		    !(timed[key] || bound[key]) || !history.now.keys[key].seq)
 			return false;
 	}
 	return true;
@@ -243,20 +248,26 @@ static unsigned next_op(struct want want[EVENTS_MAX])
 static void note_mortals(const struct op *op)
 {
 	for (unsigned i = 0; i < op->n; i++) {
-		if (op->commands[i].kind <= SET_FOR_A_WHILE)
-			mortal[op->commands[i].key] =
-				op->commands[i].kind == SET_FOR_A_WHILE;
+		const struct command *c = &op->commands[i];
+
+		if (c->kind > SET_BOUND)
+			continue;
+		timed[c->key] = c->kind == SET_FOR_A_WHILE;
+		bound[c->key] |= c->kind == SET_BOUND;
 	}
+	for (unsigned key = 0; key < H_KEYS; key++)
+		bound[key] = bound[key] && history.now.keys[key].seq;
 }
 
 static void record(const struct ringtail_event *events, size_t n)
 {
 	struct want want[EVENTS_MAX];
+	bool ended = is_end_of_keys(events, n);
 	unsigned n_want;
 
 	if (events[0].seq != history.seq + 1 || events[0].txn_size != n)
 		wrong("the recorder has a hole at seq %" PRIu64 "\n", events[0].seq);
-	if (!is_end_of_keys(events, n)) {
+	if (!ended) {
 		n_want = next_op(want);
 		if (n_want != n)
 			wrong("a transaction of %zu events at seq %" PRIu64
@@ -267,11 +278,31 @@ static void record(const struct ringtail_event *events, size_t n)
 				wrong("seq %" PRIu64 " is not what was sent\n",
 				      events[i].seq);
 		}
-		note_mortals(&ops[first_op++]);
 	}
 	for (size_t i = 0; i < n; i++)
 		assert_true(h_apply(&history.now, &events[i]));
+	if (!ended)
+		note_mortals(&ops[first_op++]);
 	h_record(&history, events[n - 1].seq);
+}
+
+static struct ringtail_options from(void)
+{
+	struct ringtail_options o = RINGTAIL_OPTIONS_INIT;
+
+	o.dir = d.dir;
+	return o;
+}
+
+static void open_recorder(void)
+{
+	struct ringtail_options o = from();
+
+	ringtail_close(recorder);
+	o.start = RINGTAIL_START_AFTER_SEQ;
+	o.seq = history.seq;
+	if (ringtail_open(FEED, &o, &recorder) < 0)
+		wrong("the recorder: %s\n", ringtail_error(NULL));
 }
 
 /* All there is; up to @seq even if it has to wait. */
@@ -287,6 +318,8 @@ static void record_up_to(uint64_t seq)
 				      history.seq < seq ? 10000000 : 0);
 		if (r == RINGTAIL_EVENT)
 			record(events, n);
+		else if (r == RINGTAIL_E_EPOCH)
+			open_recorder(); /* it has read all of the one before */
 		else if (r < 0 && r != RINGTAIL_E_CLOSED)
 			wrong("the recorder: %s\n", ringtail_error(recorder));
 		else if (history.seq >= seq)
@@ -315,25 +348,6 @@ static void settle(void)
 		first_op++;
 	if (first_op < n_ops)
 		wrong("what was acknowledged is not there\n");
-}
-
-static struct ringtail_options from(void)
-{
-	struct ringtail_options o = RINGTAIL_OPTIONS_INIT;
-
-	o.dir = d.dir;
-	return o;
-}
-
-static void open_recorder(void)
-{
-	struct ringtail_options o = from();
-
-	ringtail_close(recorder);
-	o.start = RINGTAIL_START_AFTER_SEQ;
-	o.seq = history.seq;
-	if (ringtail_open(FEED, &o, &recorder) < 0)
-		wrong("the recorder: %s\n", ringtail_error(NULL));
 }
 
 #endif
