@@ -262,12 +262,11 @@ int rt_view_advance(struct ringtail_view *view, int64_t timeout_ns, unsigned max
 		int outcome = fetch(view, timeout_ns, &events, &n_events);
 
 		r = outcome;
-		if (outcome == RINGTAIL_NOTHING || outcome == RINGTAIL_CAUGHT_UP) {
-			follow_filtered(view);
+		if (outcome <= 0 || outcome == RINGTAIL_CAUGHT_UP) {
+			follow_filtered(view); /* also up to the end of a feed */
 			break;
 		}
-		if (outcome > 0)
-			r = take(view, outcome, events, n_events);
+		r = take(view, outcome, events, n_events);
 		rt_view_release(view);
 		n += r > 0 ? (unsigned)r : 0;
 	}

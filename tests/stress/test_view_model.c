@@ -229,14 +229,14 @@ static void look(struct watch *w)
 	ringtail_view_unlock(w->view);
 }
 
-static void poll_watch(struct watch *w, bool closed)
+static void poll_watch(struct watch *w)
 {
 	int r;
 
 	do
 		r = ringtail_view_poll(w->view, 0);
 	while (r > 0);
-	if (r < 0 && !(closed && r == RINGTAIL_E_CLOSED))
+	if (r < 0)
 		wrong("%s: %s\n", w->who, ringtail_view_error(w->view));
 	look(w);
 }
@@ -362,7 +362,7 @@ static void kill_it(void)
 	(void)unlink(d.socket);
 	if (below(3)) {
 		/* Readers look at the dead as well. */
-		poll_watch(&polled, false);
+		poll_watch(&polled);
 		resume(below(2000));
 	}
 	t_daemon_restart(&d);
@@ -370,19 +370,24 @@ static void kill_it(void)
 	settle();
 }
 
+static void is_over(struct watch *w)
+{
+	if (ringtail_view_wait(w->view, UINT64_MAX, PATIENCE) != RINGTAIL_E_CLOSED)
+		wrong("%s: %s\n", w->who, ringtail_view_error(w->view));
+	look(w);
+}
+
 static void restart_it(void)
 {
 	assert_int_equal(t_daemon_stop(&d), 0);
-	poll_watch(&polled, true);
-	poll_watch(&partial, true);
-	/* What ended in time for its end is not known before. */
+	is_over(&polled);
+	is_over(&partial);
+	is_over(&threaded);
+	/* What ended because the daemon did is not known before. */
 	record_up_to(head());
 	if (ringtail_view_seq(polled.view) != history.seq)
-		wrong("%s does not end at the end\n", polled.who);
-	if (ringtail_view_wait(threaded.view, UINT64_MAX, PATIENCE) !=
-	    RINGTAIL_E_CLOSED)
-		wrong("%s: %s\n", threaded.who, ringtail_view_error(threaded.view));
-	look(&threaded);
+		wrong("%s ends at %" PRIu64 ", not %" PRIu64 "\n", polled.who,
+		      ringtail_view_seq(polled.view), history.seq);
 	check_sights();
 	close_watch(&polled);
 	close_watch(&partial);
@@ -551,9 +556,9 @@ static void one_step(void)
 		at -= events[i].per_mille;
 	}
 	if (!below(8))
-		poll_watch(&polled, false);
+		poll_watch(&polled);
 	if (!below(12))
-		poll_watch(&partial, false);
+		poll_watch(&partial);
 	if (!below(4))
 		look(&threaded);
 	if (!below(10))

@@ -530,7 +530,11 @@ static void a_closed_feed_can_be_looked_at(void **state)
 	puts_of_all(N_KEYS);
 	snapshot();
 	put(4);
+	view = open_view(rig, defaults(), plain());
+	event(RT_OP_MESSAGE, 4);
 	rig_close(rig);
+	t_is(ringtail_view_poll(view, 0), RINGTAIL_E_CLOSED);
+	assert_true(shows(view, &h.now, true));
 	view = open_view(rig, defaults(), plain());
 	assert_true(shows(view, &h.now, true));
 	t_is(ringtail_view_poll(view, 0), RINGTAIL_E_CLOSED);
