@@ -274,22 +274,39 @@ int rt_journal_detach(struct rt_journal *j, int wake_fd)
  * ---- Changes ----
  */
 
+/* Room for @need bytes more, when there is none or the batch is large. */
+static RT_COLD int make_room(struct rt_journal *j, size_t need)
+{
+	uint64_t offset;
+	int fd;
+	int r;
+
+	/* The thread takes what there is, or does when it is done: nobody has to wait.
+	 */
+	if (j->syncer && !j->in_flight && j->batch.len <= room_of(j)) {
+		r = take_off(j);
+		if (r < 0)
+			return r;
+	}
+	if (j->in_flight && j->batch.len < RT_BATCH_MAX &&
+	    j->batch.len + need <= room_of(j))
+		return 0;
+	r = rt_journal_flush(j);
+	return r < 0 ? r : place(j, sizeof(struct rt_log_batch) + need, &fd, &offset);
+}
+
 int rt_journal_room(struct rt_journal *j, size_t key_len, size_t rest_len)
 {
 	size_t need = sizeof(struct rt_log_txn) + sizeof(struct rt_log_event) +
 		      rt_round_up(key_len + rest_len, RT_WORD) +
 		      sizeof(struct rt_log_terms);
-	uint64_t offset;
-	int fd;
-	int r;
 
 	if (!j->has_log || j->in_txn)
 		return 0; /* a transaction is placed as a whole, by its commit */
 	if (RT_LIKELY(j->batch.len + need <= room_of(j) &&
 		      j->batch.len < RT_BATCH_FULL))
 		return 0;
-	r = rt_journal_flush(j);
-	return r < 0 ? r : place(j, sizeof(struct rt_log_batch) + need, &fd, &offset);
+	return make_room(j, need);
 }
 
 RT_INLINE size_t prev_len_of(const struct rt_extra *extra)

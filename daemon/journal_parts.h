@@ -7,7 +7,9 @@
 
 #include "daemon/journal.h"
 
-#define RT_BATCH_FULL (UINT64_C(1) << 20) /* bytes; then a flush in mid-round */
+#define RT_BATCH_FULL (UINT64_C(1) << 20)  /* bytes; then it goes in mid-round */
+#define RT_BATCH_MAX  (UINT64_C(16) << 20) /* while it cannot; then all waits for that \
+					    */
 
 /*
  * Lets the transactions of a batch out into the ring, from seq @from on.  One that is

@@ -165,6 +165,12 @@ said()
 	rm "$work/$1"
 }
 
+# shows FEED HEAD
+shows()
+{
+	[ "$(head_of "$1")" = "$2" ]
+}
+
 start_slow()
 {
 	rm -rf "$RINGTAIL_DIR" "$data"
@@ -177,7 +183,7 @@ start_slow()
 
 slow_sync()
 {
-	local i
+	local i value
 
 	begins "a slow sync: nobody sees or is told what is not on the disk; others go on"
 	start_slow
@@ -204,6 +210,34 @@ slow_sync()
 	rm "$work/reader"
 	same 5 "$(head_of slow)" "head afterwards"
 	same 3 "$(at slow GET k)" "the newest"
+
+	begins "a pipeline of many batches meanwhile: others go on"
+	hold slow
+	value=$(head -c 1000 /dev/zero | tr '\0' v)
+	for ((i = 0; i < 4000; i++)); do
+		printf 'SET p%d %s\r\n' "$i" "$value"
+	done >"$work/pipeline"
+	redis --pipe <"$work/pipeline" >"$work/piped" 2>&1 &
+	within_patience is_held || fail "the sync was never begun"
+	for i in 1 2 3 4 5; do
+		same OK "$(at free SET k "$i")" "a feed without a log"
+	done
+	same 5 "$(head_of slow)" "what is not synced is not shown"
+	let_go
+	wait $! || fail "the pipeline: $(cat "$work/piped")"
+	grep -q "errors: 0, replies: 4000" "$work/piped" || fail "$(cat "$work/piped")"
+	same 4005 "$(head_of slow)" "head after the pipeline"
+
+	begins "a client that is gone before its sync is done"
+	hold slow
+	redis SET k gone >/dev/null &
+	within_patience is_held || fail "the sync was never begun"
+	kill -9 $!
+	wait $! 2>/dev/null || true
+	same OK "$(at free SET k 6)" "another client"
+	let_go
+	within_patience shows slow 4006 || fail "its change is lost"
+	same gone "$(at slow GET k)" "what it had set"
 
 	begins "the end of the daemon waits for a sync"
 	hold slow
