@@ -100,11 +100,14 @@ same_state()
 
 expires_while_away()
 {
+	local client
+
 	begins "what ends while no daemon runs has ended when the next one does"
 	afresh --data "$data" --feed main,size=64K
 	fill 1 10
 	redis SET short x PX 400 >/dev/null
 	(printf 'SET bound x BIND\nPING\n'; sleep 60) | redis >/dev/null &
+	client=$!
 	within_patience redis_has bound || fail "not bound"
 	tool snapshot main >/dev/null
 	daemon_kill
@@ -113,7 +116,7 @@ expires_while_away()
 	same 10 "$(redis DBSIZE)" "keys"
 	same 2 "$(tool watch main --from oldest --timeout 0 --json | grep -c '"expired":true')" \
 		"deletes of what ended"
-	kill %% 2>/dev/null || true
+	kill "$client" 2>/dev/null || true # the newest job is the daemon
 }
 
 redis_has()
