@@ -342,9 +342,13 @@ static int prepare(const struct rt_feed *feed, struct rt_snap_job *job)
 		.sync = log->config.mode != RT_LOG_MEMORY,
 		.cancel = &job->cancel,
 	};
-	if (!job->log_path)
+	if (job->build.out_dir_fd < 0)
+		return -errno;
+	if (!job->log_path) {
+		rt_close_fd(&job->build.out_dir_fd);
 		return -ENOMEM;
-	return job->build.out_dir_fd < 0 ? -errno : 0;
+	}
+	return 0;
 }
 
 static void failed(struct rt_feed *feed, const char *text)
@@ -376,10 +380,12 @@ static void begin(struct rt_feed *feed)
 		keep->answered = keep->asked;
 		return;
 	}
+	/* All of the table has to be history for that, before the seq is looked at. */
+	if (keep->from_table && !feed->in_txn && rt_feed_flush(feed) < 0)
+		return;
 	r = prepare(feed, job);
-	if (!r && keep->from_table) /* all of the table has to be history for that */
-		r = !feed->in_txn && rt_feed_flush(feed) < 0 ? -EIO
-							     : copy_table(feed, job);
+	if (!r && keep->from_table)
+		r = copy_table(feed, job);
 	if (r == -EAGAIN) { /* with the next look */
 		rt_snap_job_clear(job);
 		return;

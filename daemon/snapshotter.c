@@ -27,13 +27,17 @@ static void remove_damaged(struct rt_snap_job *job)
 	if (rt_snapshots_list(dir_fd, seqs, RT_N(seqs), &n) < 0)
 		return; /* the build meets it again */
 	for (size_t i = 0; i < n && !job->cancel; i++) {
+		AUTO_FREE char *path = NULL;
 		struct rt_snapshot unused;
 		char name[32];
 		int r;
 
 		rt_snapshot_name(seqs[i], name);
-		r = rt_snapshot_verify(dir_fd, name, job->log_path, &job->fault,
-				       &unused);
+		if (asprintf(&path, "%s/%s", job->log_path, name) < 0) {
+			path = NULL;
+			return;
+		}
+		r = rt_snapshot_verify(dir_fd, name, path, &job->fault, &unused);
 		if (r == RT_E_CORRUPT && unlinkat(dir_fd, name, 0) == 0)
 			job->n_removed++;
 	}
