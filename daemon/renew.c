@@ -7,8 +7,11 @@
 
 #include "daemon/log.h"
 #include "daemon/session.h"
+#include "daemon/systemd.h"
 #include "store/lock.h"
 #include "store/renew.h"
+
+#define BEAT_EVERY_NS UINT64_C(500000000)
 
 /* A feed on its way from one history to the next. */
 struct change {
@@ -50,12 +53,30 @@ static int begin_change(struct change *c)
 	return 0;
 }
 
+/* Whoever looks at feeds, or at the daemon, sees that it is at work. */
+static void beat(void *arg)
+{
+	struct rt_server *server = arg;
+	static uint64_t beaten_ns;
+	uint64_t now = rt_now_ns(CLOCK_MONOTONIC);
+
+	if (now - beaten_ns < BEAT_EVERY_NS)
+		return;
+	beaten_ns = now;
+	for (unsigned i = 0; i < server->config->n_feeds; i++)
+		if (server->feeds[i].journal.writer)
+			rt_writer_beat(server->feeds[i].journal.writer);
+	rt_notify_alive();
+}
+
 /* What the new log begins with. */
 static void set_snapshot(struct change *c, uint64_t seq, uint64_t time_ns)
 {
 	const struct rt_ring_config ring = rt_config_ring(c->feed->config);
 
 	c->renew.log_path = c->log_path;
+	c->renew.alive = beat;
+	c->renew.alive_arg = c->server;
 	c->renew.snapshot = (struct rt_snapshot_config){
 		.name = c->feed->config->name,
 		.seq = seq,
@@ -148,6 +169,7 @@ static int prepare_table(struct change *c)
 	} while (cursor && !l.result);
 	r = l.result;
 	if (!r) {
+		beat(c->server);
 		rt_delta_sort(&l.delta);
 		rt_merge_begin(&merge, NULL, &l.delta);
 		r = rt_renew_prepare(&c->renew, &merge, c->fault);

@@ -11,6 +11,8 @@
 #include "store/log_read.h"
 #include "store/state.h"
 
+#define ALIVE_EVERY 4096u /* entries */
+
 static int name_new(const char *log_path, char ret[PATH_MAX])
 {
 	int n = snprintf(ret, PATH_MAX, "%s.new", log_path);
@@ -109,14 +111,16 @@ static int set_owner(const struct rt_renew *renew, int fd)
 	return fchown(fd, st.st_uid, st.st_gid) < 0 ? -errno : 0;
 }
 
-static int put_all(struct rt_snapshot_writer *writer, struct rt_merge *from,
-		   bool drop_bound, struct rt_fault *fault)
+static int put_all(const struct rt_renew *renew, struct rt_snapshot_writer *writer,
+		   struct rt_merge *from, struct rt_fault *fault)
 {
 	struct rt_state state;
 	int r;
 
-	while ((r = rt_merge_next(from, fault, &state)) == 1) {
-		if (drop_bound && state.flags & RT_TERMS_BOUND)
+	for (uint64_t n = 0; (r = rt_merge_next(from, fault, &state)) == 1; n++) {
+		if (renew->alive && n % ALIVE_EVERY == 0)
+			renew->alive(renew->alive_arg);
+		if (renew->drop_bound && state.flags & RT_TERMS_BOUND)
 			continue;
 		r = rt_snapshot_put(writer, &state, fault);
 		if (r < 0)
@@ -135,7 +139,7 @@ static int write_snapshot(const struct rt_renew *renew, int dir_fd,
 	rt_snapshot_name(renew->snapshot.seq, name);
 	r = rt_snapshot_create(dir_fd, name, &renew->snapshot, fault, &writer);
 	if (!r)
-		r = put_all(&writer, from, renew->drop_bound, fault);
+		r = put_all(renew, &writer, from, fault);
 	return r < 0 ? r : rt_snapshot_finish(&writer, fault);
 }
 

@@ -19,6 +19,9 @@ struct rt_renew {
 	 * is a random one if it is 0. */
 	struct rt_snapshot_config snapshot;
 	bool drop_bound; /* leaves out keys that are bound to connections */
+	/* Called every now and then while it is prepared; NULL: not. */
+	void (*alive)(void *arg);
+	void *alive_arg;
 };
 
 /* Makes <folder>.new with what @state gives.  Nothing is left of it if that fails. */

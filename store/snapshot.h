@@ -153,9 +153,9 @@ struct rt_snapshot_writer {
 	size_t last_at, last_len; /* the newest key; in the block, or where it was */
 	uint8_t *index;
 	size_t index_len, index_cap;
-	size_t index_at;    /* what it says of the block */
-	uint64_t pushed_to; /* the kernel was asked to write up to here */
-	uint64_t offset;    /* of the block in the file */
+	size_t index_at;                 /* what it says of the block */
+	uint64_t pushed_from, pushed_to; /* the disk has it, or was told of it */
+	uint64_t offset;                 /* of the block in the file */
 	uint64_t n_blocks, n_entries, n_bytes;
 };
 

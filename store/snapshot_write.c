@@ -176,16 +176,28 @@ static int note_block(struct rt_snapshot_writer *writer, const struct rt_state *
 	return 0;
 }
 
-/* Lets the disk begin early, so that the sync at the end is not one long wait. */
-static void push(struct rt_snapshot_writer *writer)
+/*
+ * Lets the disk begin early, and is never far ahead of it: then the sync at the end is
+ * not one long wait, and what others write is not behind all of this.
+ */
+static int push(struct rt_snapshot_writer *writer)
 {
+	const unsigned wait = SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE |
+			      SYNC_FILE_RANGE_WAIT_AFTER;
+	off_t from = (off_t)writer->pushed_from, to = (off_t)writer->pushed_to;
+
 	if (!writer->config.sync || writer->offset - writer->pushed_to < PUSH_EVERY)
-		return;
+		return 0;
 	/* A hint: the sync at the end is what counts. */
-	(void)sync_file_range(writer->fd, (off_t)writer->pushed_to,
-			      (off_t)(writer->offset - writer->pushed_to),
+	(void)sync_file_range(writer->fd, to, (off_t)writer->offset - to,
 			      SYNC_FILE_RANGE_WRITE);
+	writer->pushed_from = writer->pushed_to;
 	writer->pushed_to = writer->offset;
+	/* An error that is told here is not told again by that. */
+	if (to > from && sync_file_range(writer->fd, from, to - from, wait) < 0 &&
+	    errno != ENOSYS && errno != EINVAL && errno != ESPIPE)
+		return -errno;
+	return 0;
 }
 
 static int write_block(struct rt_snapshot_writer *writer)
@@ -216,8 +228,7 @@ static int write_block(struct rt_snapshot_writer *writer)
 	writer->n_entries += n;
 	writer->block_len = 0;
 	writer->block_entries = 0;
-	push(writer);
-	return 0;
+	return push(writer);
 }
 
 static int add_entry(struct rt_snapshot_writer *writer, const struct rt_state *state)
