@@ -401,6 +401,47 @@ static void d4_framing_only_when_going_on_is_not_possible(void **state)
 	}
 }
 
+static void d4_a_new_history_is_given_as_a_state(void **state)
+{
+	struct t_feed *feed = *state;
+	struct ringtail *strict, *reader;
+	char marker[RINGTAIL_MARKER_SIZE];
+	struct ringtail_gap_info gap;
+	struct ringtail_stats stats;
+	struct ringtail_event e;
+	int outcome;
+
+	t_feed_start(feed, smallest);
+	put_keys(feed, 3);
+	t_feed_marker(feed, marker);
+	reader = t_open(feed, resyncing(25));
+	strict = t_open(feed, t_after(30));
+	gives(reader, "26:k5=26;27:k6=27;28:k7=28;29:k8=29;30:k9=30;");
+	t_drained(strict, "caught-up");
+	freeReplyObject(redisCommand(feed->redis, "RINGTAIL.RESET " T_FEED));
+
+	while ((outcome = ringtail_next(reader, &e, T_AGES_NS)) == RINGTAIL_NOTHING)
+		;
+	t_is(outcome, RINGTAIL_RESET);
+	t_ok(ringtail_gap(reader, &gap));
+	assert_int_equal(gap.cause, RINGTAIL_CAUSE_EPOCH);
+	assert_int_equal(gap.count, 0);
+	assert_true(strstr(read_all(reader), "end 30;"));
+	t_put(feed, "a", "new");
+	gives(reader, "31:a=new;");
+	stats = t_stats(reader);
+	assert_int_equal(stats.start, 30);
+	assert_int_equal(stats.delivered, 1);
+	assert_int_equal(stats.lost, 0);
+	t_close(reader);
+
+	while ((outcome = ringtail_next(strict, &e, T_AGES_NS)) == RINGTAIL_NOTHING)
+		;
+	t_is(outcome, RINGTAIL_E_EPOCH);
+	t_close(strict);
+	t_is(t_try_open(feed, t_after_marker(marker), &reader), RINGTAIL_E_EPOCH);
+}
+
 static void d5_a_hundred_readers_share_what_there_is(void **state)
 {
 	struct t_feed *feed = *state;
@@ -603,6 +644,7 @@ int main(void)
 		T_LOG(d3_what_is_committed_meanwhile_comes_once),
 		T_LOG(d3_more_than_the_ring_holds_meanwhile),
 		T_LOG(d4_framing_only_when_going_on_is_not_possible),
+		T_LOG(d4_a_new_history_is_given_as_a_state),
 		T_LOG(d5_a_hundred_readers_share_what_there_is),
 		T_LOG(d6_a_state_of_some_keys),
 		T_LOG(d7_damaged_or_missing_is_said_and_mended),
