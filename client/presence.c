@@ -125,7 +125,8 @@ void rt_presence_rest(struct ringtail *r, uint32_t state)
 {
 	const struct rt_presence_record *was = &r->presence->record;
 
-	if (was->state != state || was->position != ringtail_position(r) ||
+	if (was->state != state || was->moves != r->moves ||
+	    was->position != ringtail_position(r) ||
 	    rt_now_ns(CLOCK_MONOTONIC) - was->updated_ns >= RT_SLEEP_MAX_NS)
 		rt_presence_write(r, state);
 }

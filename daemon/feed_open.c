@@ -151,6 +151,13 @@ int rt_feed_set_access(struct rt_feed *feed, struct rt_access access,
 			     feed->config->name, feed->reason);
 		return -ENOENT;
 	}
+	if (geteuid() && (access.mode & 0600) != 0600) {
+		rt_fault_set(fault,
+			     "feed '%s': with mode %04o the daemon could not open it "
+			     "again: its owner has to read and write, as with 0640",
+			     feed->config->name, access.mode);
+		return -EINVAL;
+	}
 	/* A new file would be that of the daemon's user, if it is not given away. */
 	if (access.uid == (uid_t)-1)
 		access.uid = feed->uid;

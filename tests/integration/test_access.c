@@ -107,6 +107,7 @@ static int follow(void *arg)
 	options.dir = d.dir;
 	options.start = RINGTAIL_START_AFTER_SEQ;
 	options.wait = f->wait;
+	options.presence = f->user == ALICE ? "alice" : "bob";
 	r = ringtail_open("main", &options, &reader);
 	f->outcome = r < 0 ? r : follow_on(f, reader);
 	if (!r && f->outcome == -EACCES && !strstr(ringtail_error(reader), "/main/"))
@@ -263,6 +264,28 @@ static void busy_with_a_log(void **state)
 	one_goes_on_and_the_other_is_denied(RINGTAIL_WAIT_SPIN, "memory");
 }
 
+struct shown {
+	const char *name, *what;
+};
+
+/* Does one of the lines of `ringtail readers` have both? */
+static bool is_shown(void *arg)
+{
+	const struct shown *shown = arg;
+
+	return t_sh(NULL,
+		    "%s --dir %s readers main --json | grep '\"%s\"' | grep -q '%s'",
+		    t_tool_program(), d.dir, shown->name, shown->what) == 0;
+}
+
+static void readers_shows(const char *name, const char *what)
+{
+	struct shown shown = { name, what };
+
+	if (!t_within_ms(T_PATIENCE_MS, is_shown, &shown))
+		fail_msg("no %s with %s", name, what);
+}
+
 /* In a feed where nothing happens, the move itself has to wake them. */
 static void in_a_quiet_feed_too(void **state)
 {
@@ -277,9 +300,12 @@ static void in_a_quiet_feed_too(void **state)
 	bob = begin_following(1, BOB, RINGTAIL_WAIT_SLEEP);
 	assert_true(t_within_ms(T_PATIENCE_MS, is_at_the_end, alice));
 	assert_true(t_within_ms(T_PATIENCE_MS, is_at_the_end, bob));
+	readers_shows("alice", "\"uid\":54001");
+	readers_shows("bob", "\"uid\":54002");
 	tool_says(0, "chown %d:%d main", ALICE, ALICE);
 	tool_says(0, "chmod 0600 main");
 	was_denied(bob);
+	readers_shows("alice", "\"moves\":[12]");
 	tool_says(0, "put main k w");
 	scene->published = 2;
 	end_following(alice);
