@@ -257,7 +257,9 @@ int rt_journal_push(struct rt_journal *j, uint64_t round, bool wait)
 	int r;
 
 	j->round = round;
-	if (!j->syncer || (wait && !j->in_flight))
+	wait &= !j->in_flight && j->batch.len < RT_BATCH_SMALL &&
+		j->sync_ns < RT_FAST_NS;
+	if (!j->syncer || wait)
 		return rt_journal_flush(j);
 	r = rt_journal_settle(j);
 	return r < 0 || j->in_flight ? r : take_off(j);

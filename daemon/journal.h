@@ -112,7 +112,8 @@ int rt_journal_settle(struct rt_journal *journal);
 
 /*
  * Round @round is over.  What was gathered begins its way: it is there on return
- * without a thread, or if @wait is set and nothing is in flight; else when it settles.
+ * without a thread, or if @wait is set, nothing is in flight, the batch is small and
+ * the disk was fast the last time; else when it settles.
  */
 int rt_journal_push(struct rt_journal *journal, uint64_t round, bool wait);
 
