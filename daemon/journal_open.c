@@ -588,7 +588,7 @@ int rt_journal_begin_of(struct rt_journal *j, uint64_t seq, uint64_t *ret)
 {
 	AUTO(rt_log_reader_close) struct rt_log_reader reader = { .fd = -1 };
 	struct rt_batch_cursor cursor;
-	const uint8_t *data;
+	const uint8_t *data = NULL; /* set whenever there is a batch */
 	struct rt_item item;
 	int r = rt_log_reader_open(j->log.what, &j->fault, &reader);
 
