@@ -390,19 +390,31 @@ static int damaged(const struct rt_log_reader *reader, struct rt_fault *fault)
 	return RT_E_CORRUPT;
 }
 
-/* The segment is over, or its next batch is not valid: is there one that goes on? */
+/*
+ * The segment is over, or its next batch is not valid: is there one that goes on? While
+ * segments are removed, the oldest first, a list can have an old one and lack a newer
+ * one; the next list then has neither.
+ */
 static int next_segment(struct rt_log_reader *reader, struct rt_fault *fault)
 {
-	AUTO(rt_segments_fini) struct rt_segments segments = { 0 };
-	int r = rt_segments_list(reader->dir_fd, &segments);
+	for (unsigned n_lacking = 0; n_lacking < 2;) {
+		AUTO(rt_segments_fini) struct rt_segments segments = { 0 };
+		int r = rt_segments_list(reader->dir_fd, &segments);
+		size_t i = 0;
 
-	if (r < 0)
-		return r;
-	if (!segments.n || segments.first_seqs[0] > reader->next)
-		return compacted(reader, reader->next, fault);
-	for (size_t i = 0; i < segments.n; i++) {
-		if (segments.first_seqs[i] == reader->next)
-			return rt_log_reader_enter(reader, reader->next, fault);
+		if (r < 0)
+			return r;
+		if (!segments.n || segments.first_seqs[0] > reader->next)
+			return compacted(reader, reader->next, fault);
+		while (i < segments.n && segments.first_seqs[i] != reader->next)
+			i++;
+		if (i == segments.n) {
+			n_lacking++;
+			continue;
+		}
+		r = rt_log_reader_enter(reader, reader->next, fault);
+		if (r != -ENOENT)
+			return r;
 	}
 	return damaged(reader, fault);
 }

@@ -56,6 +56,20 @@ static bool is_part(const char *name)
 	return false;
 }
 
+/* The oldest first, as readers who still have the folder open expect it. */
+static void remove_segments(int dir_fd)
+{
+	AUTO(rt_segments_fini) struct rt_segments segments = { 0 };
+	char name[32];
+
+	if (rt_segments_list(dir_fd, &segments) < 0)
+		return;
+	for (size_t i = 0; i < segments.n; i++) {
+		rt_segment_name(segments.first_seqs[i], ".log", name);
+		(void)unlinkat(dir_fd, name, 0); /* else rmdir() fails */
+	}
+}
+
 void rt_renew_clean(const char *log_path)
 {
 	char path[PATH_MAX];
@@ -71,6 +85,7 @@ void rt_renew_clean(const char *log_path)
 		rt_close_fd(&fd);
 		return;
 	}
+	remove_segments(fd);
 	while ((entry = readdir(dir))) {
 		if (is_part(entry->d_name))
 			(void)unlinkat(fd, entry->d_name, 0); /* else rmdir() fails */
