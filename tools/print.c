@@ -271,8 +271,8 @@ void rt_print_snapshot_begin(struct rt_print *print,
 			      count);
 	if (count && !print->json)
 		rt_out_format(print->out,
-			      ": it stands for %llu events from seq %llu on", count,
-			      first);
+			      ": it stands for what was missed, %llu from seq %llu on",
+			      count, first);
 	rt_out_text(print->out, print->json ? "}\n" : "\n");
 }
 

@@ -172,7 +172,8 @@ static const char *open_hint(const struct rt_tool *tool, int error)
 	if (error == RINGTAIL_E_FUTURE)
 		return "; --wait-future waits for it";
 	if (error == RINGTAIL_E_COMPACTED)
-		return "; --from oldest or --on-gap skip goes on with what is held";
+		return "; --from oldest or --on-gap skip goes on with what is held, "
+		       "--on-gap resync with the state";
 	return "";
 }
 
