@@ -140,3 +140,15 @@ void rt_release(struct rt_session *session)
 	    !session->reply.buf.len)
 		rt_loop_shut(server->loop, &session->conn);
 }
+
+void rt_release_relieve(struct rt_session *session)
+{
+	const struct rt_server *server = session->server;
+	size_t pending = session->parked.len + session->reply.buf.len;
+
+	if (RT_LIKELY(pending <= server->config->max_pending_out / 2))
+		return;
+	for (unsigned i = 0; i < server->config->n_feeds; i++)
+		(void)rt_feed_flush(&server->feeds[i]); /* who fails is told below */
+	rt_release(session);
+}

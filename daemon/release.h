@@ -29,6 +29,12 @@ RT_INLINE void rt_release_note(struct rt_session *session)
 /* Sends what may leave; parks what may not; ends what is to end. */
 void rt_release(struct rt_session *session);
 
+/*
+ * Before more input: replies that wait for a disk, and not for the client to take them,
+ * must not become so many that it is closed for them.  Waits for the disk then.
+ */
+void rt_release_relieve(struct rt_session *session);
+
 /* No longer among those that wait. */
 void rt_release_forget(struct rt_session *session);
 

@@ -149,6 +149,7 @@ static void on_received(void *ctx, struct rt_conn *conn, uint8_t *bytes, size_t 
 		server->newest_id = session->id;
 		server->alone_since = server->round;
 	}
+	rt_release_relieve(session);
 	rt_session_input(session, bytes, len);
 	if (session->reply.buf.len || session->closing)
 		mark_dirty(session);

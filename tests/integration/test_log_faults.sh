@@ -177,7 +177,8 @@ start_slow()
 	: >"$daemon_log"
 	T_FAILING_DISK=$faults LD_PRELOAD=$RINGTAIL_TEST_FAILING_DISK \
 		daemon_start --data "$data" --feed slow,durability=disk \
-		--feed other,durability=disk --feed free,durability=none
+		--feed other,durability=disk --feed free,durability=none \
+		--max-pending-out 4M
 	same OK "$(at slow SET k 1)" "before"
 }
 
@@ -238,6 +239,22 @@ slow_sync()
 	let_go
 	within_patience shows slow 4006 || fail "its change is lost"
 	same gone "$(at slow GET k)" "what it had set"
+
+	begins "many replies that wait for the disk do not close a client"
+	value=$(head -c 50 /dev/zero | tr '\0' v)
+	{
+		printf 'SET k 1\r\n'
+		for ((i = 0; i < 100000; i++)); do
+			printf 'PING %s\r\n' "$value"
+		done
+	} >"$work/pipeline"
+	hold slow
+	redis --pipe <"$work/pipeline" >"$work/piped" 2>&1 &
+	within_patience is_held || fail "the sync was never begun"
+	sleep 0.5 # all of it would have come
+	let_go
+	wait $! || fail "the pipeline: $(cat "$work/piped")"
+	grep -q "errors: 0, replies: 100001" "$work/piped" || fail "$(cat "$work/piped")"
 
 	begins "the end of the daemon waits for a sync"
 	hold slow
