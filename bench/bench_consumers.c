@@ -210,7 +210,7 @@ struct round {
 
 static struct round run(void (*what)(void *unused))
 {
-	int pids[MAX], publisher;
+	int pids[MAX] = { 0 }, publisher;
 	uint64_t snapshot, begun, before;
 	struct round round = { 0 };
 

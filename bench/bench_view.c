@@ -245,13 +245,13 @@ static void run_changes(struct ringtail_writer *writer, uint64_t slots, uint64_t
 	(void)b_check(ringtail_view_each(view, NULL, 0, visit, &sum), "walk");
 	b_report_alone("view, walk of all keys in order", "ns/key",
 		       (double)(now_ns() - begun) / (double)count);
-	for (uint64_t n = 0; n < CHANGES; n += slots / 2) {
-		write_ring(writer, *head + 1, *head + slots / 2);
-		*head += slots / 2;
+	for (uint64_t n = 0, some = slots / 2; n < CHANGES; n += some) {
+		write_ring(writer, *head + 1, *head + some);
+		*head += some;
 		begun = now_ns();
 		while (ringtail_view_seq(view) < *head)
 			(void)b_check(ringtail_view_poll(view, 0), "poll");
-		b_add(&samples, (double)(now_ns() - begun) / (double)(slots / 2));
+		b_add(&samples, (double)(now_ns() - begun) / (double)some);
 	}
 	b_report_alone("view, a change of a random key", "ns", b_median(&samples));
 	ringtail_view_close(view);

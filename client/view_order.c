@@ -140,7 +140,7 @@ static int make(struct rt_order *order, const struct rt_table *table)
 	do {
 		cursor = rt_table_walk(table, cursor, gather, order);
 	} while (cursor);
-	qsort(entries, order->n, sizeof(*entries), compare_places);
+	qsort(entries, order->n, sizeof(struct rt_entry *), compare_places);
 	order->kept = true;
 	return 0;
 }
