@@ -201,8 +201,25 @@ static uint64_t newest_snapshot(void)
 	return newest;
 }
 
+/* Time that the daemon's thread which commits has had a processor; 0: not known. */
+static double daemon_cpu_s(void)
+{
+	unsigned long long ns = 0;
+	char path[64];
+	FILE *file;
+
+	(void)snprintf(path, sizeof(path), "/proc/%d/schedstat", daemon_pid);
+	file = fopen(path, "re");
+	if (file && fscanf(file, "%llu", &ns) != 1)
+		ns = 0;
+	if (file)
+		(void)fclose(file);
+	return (double)ns / 1e9;
+}
+
 struct round {
-	double rate; /* commits a second */
+	double rate;      /* commits a second */
+	double per_cpu_s; /* commits for each second of a processor */
 	unsigned n_snapshots;
 	double all_ms; /* until each consumer had the state */
 	double opens;  /* a second */
@@ -212,6 +229,7 @@ static struct round run(void (*what)(void *unused))
 {
 	int pids[MAX] = { 0 }, publisher;
 	uint64_t snapshot, begun, before;
+	double cpu_s;
 	struct round round = { 0 };
 
 	*shared = (struct shared){ 0 };
@@ -220,6 +238,7 @@ static struct round run(void (*what)(void *unused))
 		pids[i] = b_spawn(what, NULL);
 	(void)usleep(200000);
 	snapshot = newest_snapshot();
+	cpu_s = daemon_cpu_s();
 	begun = b_clock_ns();
 	before = atomic_load(&shared->published);
 	atomic_store(&shared->go, 1);
@@ -232,6 +251,10 @@ static struct round run(void (*what)(void *unused))
 	}
 	round.rate = (double)(atomic_load(&shared->published) - before) * 1e9 /
 		     (double)(b_clock_ns() - begun);
+	cpu_s = daemon_cpu_s() - cpu_s;
+	if (cpu_s > 0)
+		round.per_cpu_s =
+			(double)(atomic_load(&shared->published) - before) / cpu_s;
 	round.opens = (double)atomic_load(&shared->opened) * 1e9 /
 		      (double)(b_clock_ns() - begun);
 	atomic_store(&shared->stop, 1);
@@ -249,7 +272,7 @@ int main(int argc, char **argv)
 {
 	uint64_t rounds = b_option(argc, argv, "--rounds", 5);
 	struct b_samples all = { 0 }, opens = { 0 }, built = { 0 }, built_busy = { 0 };
-	struct b_pair pair = { 0 };
+	struct b_pair pair = { 0 }, per_cpu = { 0 };
 
 	if (argc < 2) {
 		(void)fprintf(stderr, "usage: bench_consumers RINGTAILD\n");
@@ -271,6 +294,7 @@ int main(int argc, char **argv)
 		struct round busy = run(be_busy), ours = run(consume);
 
 		b_pair_add(&pair, busy.rate / 1e3, ours.rate / 1e3);
+		b_pair_add(&per_cpu, busy.per_cpu_s / 1e3, ours.per_cpu_s / 1e3);
 		b_add(&built_busy, busy.n_snapshots);
 		b_add(&built, ours.n_snapshots);
 		b_add(&opens, ours.opens);
@@ -278,6 +302,7 @@ int main(int argc, char **argv)
 			b_add(&all, ours.all_ms);
 	}
 	b_report("commits beside consumers that start", "k/s", "busy processes", &pair);
+	b_report("... a second of the daemon's own", "k/s", "busy processes", &per_cpu);
 	b_report_alone("states that were opened", "/s", b_median(&opens));
 	if (all.n)
 		b_report_alone("until each had the state once", "ms", b_median(&all));
