@@ -14,6 +14,7 @@
 #define BUDGET         (UINT64_C(64) << 20)
 #define BUDGET_MAX     (UINT64_C(256) << 20)
 #define WORTH_IT       (UINT64_C(4) << 20) /* of log, at least, if nobody asks */
+#define COPY_MAX       (UINT64_C(1) << 20) /* of a state that the loop may copy */
 #define LEAST_PART     4u /* of retain_bytes: one snapshot for so much of it */
 #define BACKOFF_MAX_NS (60 * NS_PER_S)
 #define LISTED         8u
@@ -322,6 +323,20 @@ static int copy_table(const struct rt_feed *feed, struct rt_snap_job *job)
 	return copy.result;
 }
 
+/*
+ * A few keys that change all the time: copied in less time than it takes to read what
+ * happened to them, and the log of a busy feed is merged at its publishers' expense.
+ */
+static bool is_small(const struct rt_feed *feed)
+{
+	uint64_t since = feed->journal.log.n_since - feed->retention.newest_since;
+	uint64_t state =
+		feed->table.n_bytes +
+		feed->table.n * (sizeof(struct rt_entry) + sizeof(struct rt_state));
+
+	return state <= COPY_MAX && state <= since / 4;
+}
+
 static int prepare(const struct rt_feed *feed, struct rt_snap_job *job)
 {
 	const struct rt_ring_config ring = rt_config_ring(feed->config);
@@ -374,6 +389,7 @@ static void begin(struct rt_feed *feed)
 {
 	struct rt_retention *keep = &feed->retention;
 	struct rt_snap_job *job = &keep->job;
+	bool from_table = keep->from_table || is_small(feed);
 	int r;
 
 	if (!rt_writer_head(feed->writer)) { /* nothing to be known of it */
@@ -381,10 +397,10 @@ static void begin(struct rt_feed *feed)
 		return;
 	}
 	/* All of the table has to be history for that, before the seq is looked at. */
-	if (keep->from_table && !feed->in_txn && rt_feed_flush(feed) < 0)
+	if (from_table && !feed->in_txn && rt_feed_flush(feed) < 0)
 		return;
 	r = prepare(feed, job);
-	if (!r && keep->from_table)
+	if (!r && from_table)
 		r = copy_table(feed, job);
 	if (r == -EAGAIN) { /* with the next look */
 		rt_snap_job_clear(job);
