@@ -273,6 +273,8 @@ static struct many many_rate(int *fds, unsigned in_flight, unsigned n_rounds)
 	measure_log(&bytes, &batches);
 	bytes -= bytes_before;
 	batches -= batches_before;
+	if (!batches)
+		batches = 1; /* nothing came: a rate of 0 */
 	return (struct many){ (double)bytes * 1000 / (double)ns, bytes / batches };
 }
 

@@ -7,10 +7,10 @@
 
 #include "daemon/journal.h"
 
-#define RT_BATCH_FULL  (UINT64_C(1) << 20)  /* bytes; then it goes in mid-round */
-#define RT_BATCH_SMALL (UINT64_C(16) << 10) /* worth waiting for, if the disk is fast \
-					     */
-#define RT_FAST_NS UINT64_C(2000000)
+#define RT_BATCH_FULL (UINT64_C(1) << 20) /* bytes; then it goes in mid-round */
+/* Bytes that are worth waiting for, if the disk is fast. */
+#define RT_BATCH_SMALL (UINT64_C(16) << 10)
+#define RT_FAST_NS     UINT64_C(2000000)
 #define RT_BATCH_MAX \
 	(UINT64_C(16) << 20) /* while it cannot; then all waits for that \
 			      */

@@ -86,7 +86,8 @@ files=$(cd "$data/main" && find . | sort)
 daemon_start --feed "$feed,durability=memory"
 fill 4 6
 same 6 "$(n_events 6)" "events of before and after"
-[ -d "$RINGTAIL_DIR/main/log" ] && [ ! -L "$RINGTAIL_DIR/main/log" ] || fail "the link is still there"
+[ ! -L "$RINGTAIL_DIR/main/log" ] || fail "the link is still there"
+[ -d "$RINGTAIL_DIR/main/log" ] || fail "there is no log in memory"
 same "$files" "$(cd "$data/main" && find . | sort)" "the log that was left"
 daemon_stop
 daemon_start --feed "$feed,durability=memory"

@@ -157,7 +157,7 @@ static void the_usual_is_had_at_once(void **state)
 	static const struct rt_extra extra = { .terms = &terms };
 	struct rt_batch *batch = *state;
 	struct rt_batch_cursor cursor;
-	struct rt_item item;
+	struct rt_item item = { .key = NULL };
 	size_t size;
 
 	t_ok(rt_batch_begin(batch));
@@ -175,6 +175,7 @@ static void the_usual_is_had_at_once(void **state)
 	rt_batch_open(batch->data, &cursor);
 	size = rt_batch_peek_alone(&cursor, &item);
 	assert_int_not_equal(size, 0);
+	assert_non_null(item.key);
 	assert_memory_equal(item.key, "keyvalue", 8);
 	assert_int_equal(item.value_len, 5);
 	assert_int_equal(item.time_ns, 7);
