@@ -545,16 +545,25 @@ void rt_cmd_watch(struct rt_session *session, const struct rt_request *request)
 	rt_reply_ok(&session->reply);
 }
 
-static bool watches_hold(const struct rt_session *session)
+/* If not, the reply tells of a change that may not be history yet. */
+static bool watches_hold(struct rt_session *session)
 {
 	for (uint32_t i = 0; i < session->n_watches; i++) {
 		const struct rt_watch *watch = &session->watches[i];
 
 		if (!watch->feed->writer ||
-		    seq_of(watch->feed, watch->key, watch->key_len) != watch->seq)
+		    seq_of(watch->feed, watch->key, watch->key_len) != watch->seq) {
+			rt_release_note_of(session, watch->feed);
 			return false;
+		}
 	}
 	return true;
+}
+
+/* Is the reply that begins at @start an error? */
+static bool is_error(const struct rt_buf *out, size_t start)
+{
+	return out->len > start && out->data[start] == '-';
 }
 
 /* Runs one of the queue, which it takes from @at on; returns where the next begins. */
@@ -564,7 +573,7 @@ static size_t run_queued(struct rt_session *session, size_t at, struct rt_span *
 	const uint8_t *base = session->queue.data;
 	struct rt_request request = { .base = base };
 	const struct rt_command *command;
-	size_t bytes;
+	size_t before = session->reply.buf.len, bytes;
 
 	memcpy(&request.n, base + at, sizeof(request.n));
 	bytes = at + sizeof(uint32_t) * (1 + (size_t)request.n);
@@ -588,7 +597,14 @@ static size_t run_queued(struct rt_session *session, size_t at, struct rt_span *
 	}
 	request.args = *spans;
 	command = rt_command_find(base + request.args[0].at, request.args[0].len);
+	/* The feed may have failed, and rights may have gone, since it was queued. */
+	if (!is_allowed(session, command)) {
+		session->refused = true;
+		return at;
+	}
 	command->run(session, &request);
+	if (command->flags & RT_CMD_WRITE && is_error(&session->reply.buf, before))
+		session->refused = true;
 	return bytes;
 }
 

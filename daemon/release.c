@@ -105,13 +105,15 @@ static void release(struct rt_session *session)
 
 	if (session->parked.len && is_open(server, &session->parked_gate)) {
 		rt_release_forget(session);
+		/* Once open it stays so, whatever becomes of the feed. */
+		session->parked_gate = (struct rt_gate){ NULL };
 		let_out(session, &session->parked);
 	}
 	if (session->parked.len || !reply->len)
 		return;
 	if (!is_open(server, &session->reply_gate)) {
 		park(session);
-	} else if (!session->conn.sending) {
+	} else {
 		session->reply_gate = (struct rt_gate){ NULL };
 		let_out(session, reply);
 	}
@@ -139,6 +141,14 @@ void rt_release(struct rt_session *session)
 	if (session->closing && !session->conn.sending && !session->parked.len &&
 	    !session->reply.buf.len)
 		rt_loop_shut(server->loop, &session->conn);
+}
+
+void rt_release_all(struct rt_server *server)
+{
+	struct rt_session *session = server->loop ? server->sessions : NULL;
+
+	for (; session; session = session->next)
+		rt_release(session);
 }
 
 void rt_release_relieve(struct rt_session *session)

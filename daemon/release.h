@@ -16,14 +16,20 @@
 
 #include "daemon/session.h"
 
-/* A command of this round changes or sees the feed that is selected. */
-RT_INLINE void rt_release_note(struct rt_session *session)
+/* A command of this round changes or sees @feed. */
+RT_INLINE void rt_release_note_of(struct rt_session *session, struct rt_feed *feed)
 {
 	struct rt_gate *gate = &session->reply_gate;
 
-	gate->many |= gate->feed && gate->feed != session->feed;
-	gate->feed = session->feed;
+	gate->many |= gate->feed && gate->feed != feed;
+	gate->feed = feed;
 	gate->round = session->server->round;
+}
+
+/* Likewise the feed that is selected. */
+RT_INLINE void rt_release_note(struct rt_session *session)
+{
+	rt_release_note_of(session, session->feed);
 }
 
 /* Sends what may leave; parks what may not; ends what is to end. */
@@ -34,6 +40,12 @@ void rt_release(struct rt_session *session);
  * must not become so many that it is closed for them.  Waits for the disk then.
  */
 void rt_release_relieve(struct rt_session *session);
+
+/*
+ * Before a feed gets another history: everybody is told what came of the one so far,
+ * as far as that is known.
+ */
+void rt_release_all(struct rt_server *server);
 
 /* No longer among those that wait. */
 void rt_release_forget(struct rt_session *session);
