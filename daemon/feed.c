@@ -474,6 +474,8 @@ void rt_feed_set_time(struct rt_feed *feed, uint64_t time_ns)
 	if (!feed->writer)
 		return;
 	rt_retention_look(feed);
+	if (!feed->writer)
+		return; /* a flush within has failed */
 	feed->now_ms = time_ns / NS_PER_MS;
 	/* What is on its way to the ring is older as well. */
 	feed->journal.time_ns =

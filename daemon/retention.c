@@ -229,6 +229,8 @@ int rt_retention_trim(struct rt_feed *feed, uint64_t seq, uint64_t *ret)
 		return r;
 	if (keep->trim_to)
 		rt_retention_tick(feed);
+	if (!feed->writer)
+		return -EIO; /* a flush within has failed */
 	*ret = keep->trim_to ? keep->trim_to : rt_log_oldest(&journal->log);
 	return !keep->trim_to;
 }
