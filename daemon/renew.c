@@ -6,6 +6,7 @@
 #include <limits.h>
 
 #include "daemon/log.h"
+#include "daemon/release.h"
 #include "daemon/session.h"
 #include "daemon/systemd.h"
 #include "store/lock.h"
@@ -20,9 +21,10 @@ struct change {
 	struct rt_fault *fault;
 	char log_path[PATH_MAX];
 	struct rt_renew renew;
-	int lock_fd;      /* of a log that is not open; -1: none */
-	uint64_t asked;   /* requests for snapshots: those who wait go on */
-	uint64_t time_ns; /* of the newest event so far */
+	int lock_fd;        /* of a log that is not open; -1: none */
+	uint64_t asked;     /* requests for snapshots: those who wait go on */
+	uint64_t n_settled; /* batches so far: those who wait count on it */
+	uint64_t time_ns;   /* of the newest event so far */
 };
 
 static int refuse(const struct change *c, const char *why)
@@ -42,12 +44,15 @@ static int begin_change(struct change *c)
 	if (!c->log_path[0])
 		return refuse(c, "keeps no log, and so no state that could outlive "
 				 "its ring (durability)");
-	if (!feed->writer)
-		return 0;
 	if (rt_feed_flush(feed) < 0) {
 		rt_fault_set(c->fault, "%s", feed->reason);
 		return -EIO;
 	}
+	/* What was lost is known as lost only as long as the feed is the old one. */
+	rt_release_all(c->server);
+	c->n_settled = feed->journal.n_settled;
+	if (!feed->writer)
+		return 0;
 	c->time_ns = feed->journal.time_ns;
 	c->asked = feed->retention.asked;
 	return 0;
@@ -108,6 +113,7 @@ static void take_up(struct change *c)
 
 	feed->retention.asked = feed->retention.answered = c->asked;
 	feed->journal.time_ns = rt_max(feed->journal.time_ns, c->time_ns);
+	feed->journal.n_settled += c->n_settled;
 	rt_feed_set_time(feed, c->server->now_ns);
 }
 
