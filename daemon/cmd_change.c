@@ -352,8 +352,8 @@ void rt_cmd_del(struct rt_session *session, const struct rt_request *request)
 		else
 			n += r;
 	}
-	if (several)
-		rt_end_several(session, r >= 0);
+	if (several && !rt_end_several(session, r >= 0))
+		return; /* which has been told */
 	if (r >= 0)
 		rt_reply_int(&session->reply, n);
 }
