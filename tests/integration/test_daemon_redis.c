@@ -252,7 +252,6 @@ static void transactions_fail_alike(void **state)
 		"MULTI\r\nMULTI\r\nSET b2 x\r\nEXEC\r\nGET b2\r\n",
 		"MULTI\r\nSET b3 x\r\nNOSUCH\r\nSET b3 y\r\nEXEC\r\nGET b3\r\nEXEC\r\n",
 		"MULTI\r\nSET b4\r\nEXEC\r\nGET b4\r\n",
-		"MULTI\r\nSET b5 x FOO\r\nSET b5 y\r\nEXEC\r\nGET b5\r\n",
 		"MULTI\r\nSET b6 x\r\nDISCARD\r\nGET b6\r\n",
 		"WATCH b7\r\nMULTI\r\nWATCH b7\r\nSET b7 x\r\nEXEC\r\nGET b7\r\n",
 		"WATCH b8\r\nSET b8 x\r\nMULTI\r\nSET b8 y\r\nEXEC\r\nGET "
@@ -263,7 +262,6 @@ static void transactions_fail_alike(void **state)
 		"b10\r\nEXEC\r\n",
 		"MULTI\r\nMSET b11 1 c11 2\r\nMGET b11 c11\r\nDEL b11 c11\r\nMGET b11 "
 		"c11\r\nEXEC\r\n",
-		"MULTI\r\nMSET b12 1 c12\r\nSET b12 x\r\nEXEC\r\nGET b12\r\n",
 		"MULTI\r\nSET b13 x\r\nRESET\r\nEXEC\r\nGET b13\r\n",
 		"MULTI\r\nSET b14 x\r\nQUIT\r\n",
 		"MULTI\r\nPING\r\nPING x\r\nECHO y\r\nEXEC\r\n",

@@ -286,6 +286,61 @@ static void rights_are_those_of_the_peer(void **state)
 	rt_session_free(session);
 }
 
+/* Not as Redis, which does the rest of it: all or nothing. */
+static void an_error_within_exec_takes_it_back(void **state)
+{
+	uint64_t before;
+
+	(void)state;
+	(void)ask("SET a old\r\n");
+	before = head(0);
+	(void)ask("MULTI\r\nSET a new\r\nSET b x WRONG\r\nSET c x\r\n");
+	assert_string_equal(ask("EXEC\r\n"), "-ERR syntax error\r\n");
+	assert_string_equal(ask("MGET a b c\r\n"), "*3\r\n$3\r\nold\r\n$-1\r\n$-1\r\n");
+	assert_int_equal(head(0), before);
+}
+
+static void exec_is_answered_when_it_is_history(void **state)
+{
+	struct rt_session *rival = rt_session_new(&f.server, &root);
+	const struct rt_gate *gate = &f.session->reply_gate;
+
+	(void)state;
+	(void)ask("WATCH k\r\nMULTI\r\nSET k v\r\n");
+	f.session->reply_gate = (struct rt_gate){ NULL };
+	f.server.round += 10;
+	assert_string_equal(ask("EXEC\r\n"), "*1\r\n+OK\r\n");
+	assert_ptr_equal(gate->feed, &f.server.feeds[0]);
+	assert_int_equal(gate->round, f.server.round);
+
+	(void)ask("WATCH k\r\nMULTI\r\n");
+	(void)ask_as(rival, "SET k theirs\r\n");
+	f.session->reply_gate = (struct rt_gate){ NULL };
+	f.server.round += 10;
+	assert_string_equal(ask("EXEC\r\n"), "*-1\r\n");
+	assert_ptr_equal(gate->feed, &f.server.feeds[0]);
+	assert_int_equal(gate->round, f.server.round);
+	rt_session_free(rival);
+}
+
+static void exec_looks_at_feed_and_rights_again(void **state)
+{
+	struct rt_feed *feed = &f.server.feeds[0];
+	struct rt_writer *writer = feed->writer;
+
+	(void)state;
+	(void)ask("SET k v\r\nMULTI\r\nSET k w\r\n");
+	f.session->may_publish = false;
+	begins(ask("EXEC\r\n"), "-NOPERM ");
+	f.session->may_publish = true;
+	(void)ask("MULTI\r\nPING\r\nRINGTAIL.DELPREFIX k\r\nSET k w\r\n");
+	feed->writer = NULL;
+	begins(ask("EXEC\r\n"), "-ERR feed 'small' is not served");
+	feed->writer = writer;
+	assert_string_equal(ask("GET k\r\n"), "$1\r\nv\r\n");
+	assert_int_equal(head(0), 1);
+}
+
 static void a_watched_key_that_changes_fails_exec(void **state)
 {
 	struct rt_session *rival = rt_session_new(&f.server, &root);
@@ -377,6 +432,9 @@ int main(void)
 		T(feeds_are_selected_by_name_and_number),
 		T(a_feed_that_is_not_served_says_why),
 		T(rights_are_those_of_the_peer),
+		T(an_error_within_exec_takes_it_back),
+		T(exec_is_answered_when_it_is_history),
+		T(exec_looks_at_feed_and_rights_again),
 		T(a_watched_key_that_changes_fails_exec),
 		T(the_marker_is_that_of_the_ring),
 		T(a_restart_finds_what_the_ring_holds),
