@@ -163,7 +163,7 @@ int rt_feed_set_access(struct rt_feed *feed, struct rt_access access,
 		access.uid = feed->uid;
 	if (access.gid == (gid_t)-1)
 		access.gid = feed->gid;
-	rt_retention_set_access(feed);
+	rt_retention_cancel(feed);
 	r = rt_journal_set_access(&feed->journal, access.mode, access.uid, access.gid);
 	if (feed->journal.broken)
 		rt_feed_fail(feed);

@@ -15,6 +15,7 @@
 #define BUDGET_MAX     (UINT64_C(256) << 20)
 #define WORTH_IT       (UINT64_C(4) << 20) /* of log, at least, if nobody asks */
 #define COPY_MAX       (UINT64_C(1) << 20) /* of a state that the loop may copy */
+#define VET_MAX        (UINT64_C(1) << 20) /* of a file that the loop may read */
 #define LEAST_PART     4u /* of retain_bytes: one snapshot for so much of it */
 #define BACKOFF_MAX_NS (60 * NS_PER_S)
 #define LISTED         8u
@@ -65,6 +66,47 @@ static void look(struct rt_feed *feed)
 			return;
 		limit = snapshot.header.seq - 1;
 	}
+}
+
+/* A damaged one went, whoever found it; what it stood for is in the log, or in memory.
+ */
+static void say_removed(struct rt_feed *feed, unsigned n, const char *why)
+{
+	rt_log(RT_LOG_WARNING, "feed '%s': removed %u damaged snapshots: %s",
+	       feed->config->name, n, why);
+	feed->retention.verified = UINT64_MAX;
+	feed->retention.newest_since = 0; /* who knows: a new one is due early */
+}
+
+/*
+ * Is every byte of the newest what was written?  Asked before history goes because of
+ * it, and found out once for each: at once if that is quick, else by the thread, and
+ * then this is false until it is known.  What is damaged goes, and the one before it
+ * is asked about.
+ */
+static bool can_rely(struct rt_feed *feed)
+{
+	struct rt_retention *keep = &feed->retention;
+	const struct rt_log *log = &feed->journal.log;
+	struct rt_fault fault = { "out of memory" };
+
+	while (keep->n_kept && keep->verified != keep->newest) {
+		int r;
+
+		keep->vet = keep->file_size > VET_MAX;
+		if (keep->vet)
+			return false;
+		r = rt_snapshot_vet(log->dir_fd, log->what, keep->newest, NULL, &fault);
+		if (r < 0)
+			return false; /* again with the next tick */
+		if (r > 0) {
+			keep->verified = keep->newest;
+		} else {
+			say_removed(feed, 1, fault.text);
+			look(feed);
+		}
+	}
+	return keep->n_kept;
 }
 
 /* Snapshots of which nothing can go on any more. */
@@ -128,7 +170,8 @@ static int let_go(struct rt_feed *feed)
 		return 0;
 	}
 	look(feed); /* somebody may have removed, or damaged, one */
-	if (!keep->n_kept || keep->newest + 1 < below)
+	if (!keep->n_kept || keep->newest + 1 < below || !can_rely(feed) ||
+	    keep->newest + 1 < below)
 		return 0;
 	drop_snapshots_below(feed, below - 1);
 	r = rt_log_set_floor(log, &floor, &feed->journal.fault);
@@ -187,8 +230,10 @@ static void retain(struct rt_feed *feed)
 	if (!config->retain_age &&
 	    (!config->retain_bytes || log->n_bytes <= config->retain_bytes))
 		return;
+	if (log->oldest == log->segment_first)
+		return; /* the newest segment stays anyway */
 	look(feed);
-	if (!keep->n_kept)
+	if (!can_rely(feed))
 		return;
 	n = rt_log_retain(log, config->retain_bytes, config->retain_age * NS_PER_S,
 			  keep->oldest + 1);
@@ -203,6 +248,7 @@ int rt_retention_trim(struct rt_feed *feed, uint64_t seq, uint64_t *ret)
 {
 	struct rt_retention *keep = &feed->retention;
 	struct rt_journal *journal = &feed->journal;
+	uint64_t asked = keep->trim_to; /* by somebody before */
 	int r;
 
 	if (!journal->has_log) {
@@ -223,14 +269,18 @@ int rt_retention_trim(struct rt_feed *feed, uint64_t seq, uint64_t *ret)
 		return r;
 	if (seq <= *ret)
 		return 1;
-	keep->trim_to = rt_max(keep->trim_to, seq);
+	keep->trim_to = rt_max(asked, seq);
 	r = let_go(feed);
-	if (r < 0)
+	if (r < 0) {
+		keep->trim_to = asked; /* what was refused is not done later */
 		return r;
+	}
 	if (keep->trim_to)
 		rt_retention_tick(feed);
-	if (!feed->writer)
-		return -EIO; /* a flush within has failed */
+	if (!feed->writer) { /* its flush failed */
+		rt_fault_set(&journal->fault, "%s", feed->reason);
+		return -EIO;
+	}
 	*ret = keep->trim_to ? keep->trim_to : rt_log_oldest(&journal->log);
 	return !keep->trim_to;
 }
@@ -409,6 +459,7 @@ static void begin(struct rt_feed *feed)
 		return;
 	}
 	keep->answers = keep->asked;
+	job->synced = keep->newest;
 	job->verify = keep->asked > keep->answered;
 	keep->n_since = feed->journal.log.n_since;
 	if (!r)
@@ -417,6 +468,34 @@ static void begin(struct rt_feed *feed)
 		rt_snap_job_clear(job);
 		failed(feed, strerror(-r));
 	}
+}
+
+/* Has the thread read the newest snapshot, since something is to go because of it. */
+static void begin_vet(struct rt_feed *feed)
+{
+	struct rt_retention *keep = &feed->retention;
+	struct rt_snap_job *job = &keep->job;
+	int r = prepare(feed, job);
+
+	job->vet = true;
+	job->build.limit = keep->newest;
+	if (!r)
+		r = rt_snapshotter_submit(keep->snapshotter, job);
+	if (r < 0)
+		rt_snap_job_clear(job); /* again with the next tick */
+}
+
+static void take_vet(struct rt_feed *feed)
+{
+	struct rt_retention *keep = &feed->retention;
+	struct rt_snap_job *job = &keep->job;
+
+	if (job->result > 0)
+		keep->verified = job->build.limit;
+	else if (!job->result)
+		say_removed(feed, 1, job->fault.text);
+	look(feed);
+	rt_snap_job_clear(job);
 }
 
 static void made(struct rt_feed *feed, const struct rt_snap_job *job)
@@ -437,6 +516,8 @@ static void made(struct rt_feed *feed, const struct rt_snap_job *job)
 	keep->n_events = job->built.n_events;
 	keep->n_made++;
 	look(feed);
+	if (keep->verified == keep->newest)
+		keep->verified = UINT64_MAX; /* that may have been another file */
 	rt_log(RT_LOG_DEBUG, "feed '%s': a snapshot of seq %llu, %llu keys",
 	       feed->config->name, (unsigned long long)keep->newest,
 	       (unsigned long long)keep->n_entries);
@@ -465,8 +546,7 @@ static void take(struct rt_feed *feed)
 	if (r >= 0)
 		mind_access(feed, &job->build);
 	if (job->n_removed)
-		rt_log(RT_LOG_WARNING, "feed '%s': removed %u damaged snapshots: %s",
-		       feed->config->name, job->n_removed, job->fault.text);
+		say_removed(feed, job->n_removed, job->fault.text);
 	if (r >= 0) {
 		made(feed, job);
 	} else if (!job->table && (r == RT_E_NO_SNAPSHOT || r == RT_E_CORRUPT ||
@@ -491,6 +571,7 @@ void rt_retention_open(struct rt_feed *feed, struct rt_snapshotter *snapshotter)
 	*keep = (struct rt_retention){
 		.snapshotter = snapshotter,
 		.opened_ns = rt_now_ns(CLOCK_REALTIME),
+		.verified = UINT64_MAX,
 	};
 	if (!has_log(feed))
 		return;
@@ -511,6 +592,38 @@ void rt_retention_close(struct rt_feed *feed)
 	keep->snapshotter = NULL;
 }
 
+/* Of trims and ages: said once, since it is tried with each tick. */
+static void let_go_or_say(struct rt_feed *feed)
+{
+	struct rt_retention *keep = &feed->retention;
+	int r = let_go(feed);
+
+	if (r < 0 && !keep->floor_failing)
+		rt_log(RT_LOG_ERROR,
+		       "feed '%s': what is to go of its history stays: %s; it is tried "
+		       "again",
+		       feed->config->name, feed->journal.fault.text);
+	else if (r >= 0 && keep->floor_failing)
+		rt_log(RT_LOG_INFO, "feed '%s': its history can be let go again",
+		       feed->config->name);
+	keep->floor_failing = r < 0;
+}
+
+/* Who asks comes first, then what cannot go before its snapshot was read. */
+static void begin_one(struct rt_feed *feed)
+{
+	struct rt_retention *keep = &feed->retention;
+
+	if (atomic_load(&keep->job.stage) != RT_SNAP_IDLE)
+		return;
+	if (keep->asked > keep->answered)
+		begin(feed);
+	else if (keep->vet)
+		begin_vet(feed);
+	else if (is_due(feed) && rt_now_ns(CLOCK_MONOTONIC) >= keep->retry_ns)
+		begin(feed);
+}
+
 void rt_retention_tick(struct rt_feed *feed)
 {
 	struct rt_retention *keep = &feed->retention;
@@ -518,18 +631,15 @@ void rt_retention_tick(struct rt_feed *feed)
 	if (!feed->writer)
 		return;
 	if (atomic_load(&keep->job.stage) == RT_SNAP_DONE)
-		take(feed);
+		keep->job.vet ? take_vet(feed) : take(feed);
 	apply_max_age(feed);
 	if (!feed->journal.has_log || !keep->snapshotter)
 		return;
 	keep->segment = feed->journal.log.segment_first;
-	if (let_go(feed) < 0 && !keep->failing)
-		failed(feed, feed->journal.fault.text);
+	keep->vet = false;
+	let_go_or_say(feed);
 	retain(feed);
-	if (atomic_load(&keep->job.stage) == RT_SNAP_IDLE && is_due(feed) &&
-	    (keep->asked > keep->answered ||
-	     rt_now_ns(CLOCK_MONOTONIC) >= keep->retry_ns))
-		begin(feed);
+	begin_one(feed);
 }
 
 void rt_retention_look(struct rt_feed *feed)
@@ -544,7 +654,7 @@ void rt_retention_look(struct rt_feed *feed)
 	rt_retention_tick(feed);
 }
 
-void rt_retention_set_access(struct rt_feed *feed)
+void rt_retention_cancel(struct rt_feed *feed)
 {
 	struct rt_snap_job *job = &feed->retention.job;
 

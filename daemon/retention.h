@@ -11,7 +11,8 @@
  * snapshot that is kept; without a snapshot nothing is ever let go.  So a snapshot
  * and the history after it are always the whole state.  Whoever wants to let go of
  * something - the limits of bytes and age, max_age, a trim - waits for a snapshot that
- * covers it, and one is made because of that.
+ * covers it, and one is made because of that.  Before anything goes
+ * because of a snapshot all of it was read once.
  *
  * Everything here belongs to the event loop.
  */
@@ -33,6 +34,8 @@ struct rt_retention {
 	/* the snapshots that are there and open */
 	unsigned n_kept;
 	uint64_t newest, oldest; /* their seqs */
+	uint64_t verified;       /* the one of which every byte was read; UINT64_MAX */
+	bool vet;                /* the newest is to be, by the thread */
 	uint64_t n_entries;      /* of the newest, as those below */
 	uint64_t file_size;
 	uint64_t created_ns;
@@ -47,7 +50,8 @@ struct rt_retention {
 	uint64_t answers;     /* what the job that runs will settle */
 	bool from_table; /* files do not give the state: the next one is from memory */
 	bool failing;    /* said so already */
-	uint64_t retry_ns; /* CLOCK_MONOTONIC; not before */
+	bool floor_failing; /* likewise, of what is to be let go */
+	uint64_t retry_ns;  /* CLOCK_MONOTONIC; not before */
 	uint64_t backoff_ns;
 	char error[320]; /* of the newest attempt; empty: it worked */
 
@@ -77,8 +81,11 @@ uint64_t rt_retention_ask(struct rt_feed *feed);
  */
 int rt_retention_trim(struct rt_feed *feed, uint64_t seq, uint64_t *ret);
 
-/* Who may read the feed has changed: a snapshot in the making is begun again. */
-void rt_retention_set_access(struct rt_feed *feed);
+/*
+ * Cancels a snapshot in the making, without waiting: who may read the feed has changed,
+ * or all is about to be closed.  It is due again with the next look.
+ */
+void rt_retention_cancel(struct rt_feed *feed);
 
 /* Oldest event that is held; the one to come if there is none. */
 uint64_t rt_retention_oldest(const struct rt_feed *feed);

@@ -47,6 +47,9 @@ void rt_server_close(struct rt_server *server)
 {
 	while (server->sessions)
 		rt_session_free(server->sessions);
+	/* All of them first: the thread has one at a time. */
+	for (unsigned i = 0; server->feeds && i < server->config->n_feeds; i++)
+		rt_retention_cancel(&server->feeds[i]);
 	for (unsigned i = 0; server->feeds && i < server->config->n_feeds; i++)
 		rt_feed_close(&server->feeds[i]);
 	rt_snapshotter_fini(&server->snapshotter);

@@ -9,7 +9,6 @@
 #include <unistd.h>
 
 #include "shm/segment.h"
-#include "store/log_read.h"
 
 #define NICENESS 10
 
@@ -17,7 +16,34 @@
  * ---- One job -----------------------------------------------------------------
  */
 
-/* Snapshots whose bytes are not what was written; they are as good as none. */
+static int go_on(void *arg)
+{
+	const _Atomic bool *cancel = arg;
+
+	return cancel && *cancel ? -ECANCELED : 0;
+}
+
+int rt_snapshot_vet(int dir_fd, const char *log_path, uint64_t seq,
+		    _Atomic bool *cancel, struct rt_fault *fault)
+{
+	AUTO_FREE char *path = NULL;
+	struct rt_snapshot unused;
+	char name[32];
+	int r;
+
+	rt_snapshot_name(seq, name);
+	if (asprintf(&path, "%s/%s", log_path, name) < 0) {
+		path = NULL;
+		return -ENOMEM;
+	}
+	r = rt_snapshot_verify_while(dir_fd, name, path, go_on, cancel, fault, &unused);
+	if (!r)
+		return 1;
+	if (r != RT_E_CORRUPT && r != -EIO)
+		return r;
+	return unlinkat(dir_fd, name, 0) < 0 && errno != ENOENT ? -errno : 0;
+}
+
 static void remove_damaged(struct rt_snap_job *job)
 {
 	uint64_t seqs[RT_SNAPSHOTS_KEPT + 1];
@@ -26,21 +52,9 @@ static void remove_damaged(struct rt_snap_job *job)
 
 	if (rt_snapshots_list(dir_fd, seqs, RT_N(seqs), &n) < 0)
 		return; /* the build meets it again */
-	for (size_t i = 0; i < n && !job->cancel; i++) {
-		AUTO_FREE char *path = NULL;
-		struct rt_snapshot unused;
-		char name[32];
-		int r;
-
-		rt_snapshot_name(seqs[i], name);
-		if (asprintf(&path, "%s/%s", job->log_path, name) < 0) {
-			path = NULL;
-			return;
-		}
-		r = rt_snapshot_verify(dir_fd, name, path, &job->fault, &unused);
-		if (r == RT_E_CORRUPT && unlinkat(dir_fd, name, 0) == 0)
-			job->n_removed++;
-	}
+	for (size_t i = 0; i < n && !job->cancel; i++)
+		job->n_removed += !rt_snapshot_vet(dir_fd, job->log_path, seqs[i],
+						   &job->cancel, &job->fault);
 }
 
 static int put_all(struct rt_snap_job *job, struct rt_snapshot_writer *writer)
@@ -55,29 +69,6 @@ static int put_all(struct rt_snap_job *job, struct rt_snapshot_writer *writer)
 				: rt_snapshot_put(writer, &state, &job->fault);
 		if (r < 0)
 			return r;
-	}
-	return r;
-}
-
-/* What the table has seen is in the log; on disk too, before the snapshot is. */
-static int sync_log(struct rt_snap_job *job)
-{
-	AUTO(rt_segments_fini) struct rt_segments segments = { 0 };
-	int r = job->build.sync ? rt_segments_list(job->build.out_dir_fd, &segments)
-				: 0;
-
-	for (size_t i = 0; !r && i < segments.n; i++) {
-		struct rt_log_header unused;
-		int fd = -1;
-
-		r = rt_segment_open(job->build.out_dir_fd, segments.first_seqs[i],
-				    job->log_path, &job->fault, &unused, &fd);
-		if (!r && fdatasync(fd) < 0) {
-			r = -errno;
-			rt_fault_set(&job->fault, "%s: cannot sync: %s", job->log_path,
-				     strerror(-r));
-		}
-		rt_close_fd(&fd);
 	}
 	return r;
 }
@@ -106,7 +97,8 @@ static int write_table(struct rt_snap_job *job)
 	if (!r)
 		r = put_all(job, &writer);
 	if (!r)
-		r = sync_log(job);
+		r = rt_build_sync_log(job->build.out_dir_fd, &job->build,
+				      job->synced + 1, config.seq, &job->fault);
 	if (r < 0)
 		return r;
 	job->built = (struct rt_built){
@@ -123,6 +115,12 @@ void rt_snap_job_run(struct rt_snap_job *job)
 	uint64_t begun = rt_now_ns(CLOCK_MONOTONIC);
 
 	rt_fault_set(&job->fault, "out of memory");
+	if (job->vet) {
+		job->result =
+			rt_snapshot_vet(job->build.out_dir_fd, job->log_path,
+					job->build.limit, &job->cancel, &job->fault);
+		return;
+	}
 	if (job->verify)
 		remove_damaged(job);
 	job->result =
@@ -240,14 +238,32 @@ int rt_snapshotter_submit(struct rt_snapshotter *s, struct rt_snap_job *job)
 	return 0;
 }
 
+/* Out of the queue, if it is in there. */
+static void take_back(struct rt_snapshotter *s, struct rt_snap_job *job)
+{
+	struct rt_snap_job *before = NULL;
+
+	for (struct rt_snap_job *it = s->first; it; before = it, it = it->next) {
+		if (it != job)
+			continue;
+		if (before)
+			before->next = job->next;
+		else
+			s->first = job->next;
+		if (s->last == job)
+			s->last = before;
+		job->result = -ECANCELED;
+		atomic_store(&job->stage, RT_SNAP_DONE);
+		return;
+	}
+}
+
 void rt_snapshotter_cancel(struct rt_snapshotter *s, struct rt_snap_job *job)
 {
-	uint32_t stage;
-
 	atomic_store(&job->cancel, true);
 	(void)pthread_mutex_lock(&s->lock);
-	while ((stage = atomic_load(&job->stage)) == RT_SNAP_WAITING ||
-	       stage == RT_SNAP_RUNNING)
+	take_back(s, job); /* what runs for another feed is not waited for */
+	while (atomic_load(&job->stage) == RT_SNAP_RUNNING)
 		(void)pthread_cond_wait(&s->changed, &s->lock);
 	(void)pthread_mutex_unlock(&s->lock);
 }

@@ -28,8 +28,10 @@ struct rt_snap_job {
 	_Atomic uint32_t stage; /* enum rt_snap_stage */
 	_Atomic bool cancel;
 	struct rt_build build;
-	char *log_path; /* build.log_path; of the job, as the descriptor is */
-	bool verify;    /* those that are there, first; what is damaged is removed */
+	char *log_path;  /* build.log_path; of the job, as the descriptor is */
+	bool verify;     /* those that are there, first; what is damaged is removed */
+	bool vet;        /* only that of build.limit, and nothing is made */
+	uint64_t synced; /* up to here the disk has the log, by a snapshot before */
 	/* The state by itself, as of build.limit, when files do not give it. */
 	struct rt_delta *table;
 	uint64_t time_ns; /* of event build.limit, for `table` */
@@ -57,11 +59,20 @@ void rt_snapshotter_fini(struct rt_snapshotter *snapshotter);
 /* The thread starts with the first one.  0, or a negative errno. */
 int rt_snapshotter_submit(struct rt_snapshotter *snapshotter, struct rt_snap_job *job);
 
-/* Cancels and waits; the job is done or idle then. */
+/* Cancels; waits if it runs, and not for others. The job is done or idle then. */
 void rt_snapshotter_cancel(struct rt_snapshotter *snapshotter, struct rt_snap_job *job);
 
 /* Frees what the job has; it is idle again. */
 void rt_snap_job_clear(struct rt_snap_job *job);
+
+/*
+ * Reads all of the snapshot of @seq, since its blocks are not looked at when it is
+ * opened: 1 it is what was written; 0 it was not, with the text in @fault, and is
+ * removed, since it is as good as none.  Negative: that is not known.  @cancel: NULL
+ * for none.
+ */
+int rt_snapshot_vet(int dir_fd, const char *log_path, uint64_t seq,
+		    _Atomic bool *cancel, struct rt_fault *fault);
 
 /* What the thread does; in the caller's thread. */
 void rt_snap_job_run(struct rt_snap_job *job);

@@ -264,35 +264,31 @@ static int gather(struct builder *b)
 	return r < 0 ? r : b->seq < build->limit;
 }
 
-/*
- * What the snapshot is made from must not be lost in a power cut that leaves the
- * snapshot: then it would be ahead of its log.
- */
-static int sync_log(struct builder *b, uint64_t from)
+int rt_build_sync_log(int dir_fd, const struct rt_build *build, uint64_t from,
+		      uint64_t to, struct rt_fault *fault)
 {
 	AUTO(rt_segments_fini) struct rt_segments segments = { 0 };
 	struct rt_log_header header;
 	int r;
 
-	if (!b->build->sync || b->build->out_file || b->seq < from)
+	if (!build->sync || build->out_file || to < from)
 		return 0; /* elsewhere it is no part of the log */
-	r = rt_segments_list(b->log.dir_fd, &segments);
+	r = rt_segments_list(dir_fd, &segments);
 	for (size_t i = 0; !r && i < segments.n; i++) {
 		int fd = -1;
 
-		if (segments.first_seqs[i] > b->seq ||
+		if (segments.first_seqs[i] > to ||
 		    (i + 1 < segments.n && segments.first_seqs[i + 1] <= from))
 			continue;
-		r = rt_segment_open(b->log.dir_fd, segments.first_seqs[i], b->log.what,
-				    b->fault, &header, &fd);
+		r = rt_segment_open(dir_fd, segments.first_seqs[i], build->log_path,
+				    fault, &header, &fd);
 		if (r == -ENOENT) {
 			r = 0; /* removed: so it was not needed any more */
 			continue;
 		}
-		if (!r &&
-		    (b->build->io ? b->build->io->fdatasync(fd) : fdatasync(fd)) < 0) {
+		if (!r && (build->io ? build->io->fdatasync(fd) : fdatasync(fd)) < 0) {
 			r = -errno;
-			rt_fault_set(b->fault, "%s: cannot sync: %s", b->log.what,
+			rt_fault_set(fault, "%s: cannot sync: %s", build->log_path,
 				     strerror(-r));
 		}
 		rt_close_fd(&fd);
@@ -355,7 +351,7 @@ static int write_file(struct builder *b, const char *file, bool last)
 	if (!r)
 		r = write_merged(b, &writer);
 	if (!r)
-		r = sync_log(b, from);
+		r = rt_build_sync_log(b->log.dir_fd, build, from, b->seq, b->fault);
 	if (!r)
 		r = rt_snapshot_finish(&writer, b->fault);
 	b->built.n_steps++;

@@ -226,4 +226,9 @@ RT_INLINE uint32_t rt_snapshot_left(const struct rt_snapshot *snapshot)
 int rt_snapshot_verify(int dir_fd, const char *file, const char *what,
 		       struct rt_fault *fault, struct rt_snapshot *ret_summary);
 
+/* The same, with @go_on called before each block; its negative result ends it. */
+int rt_snapshot_verify_while(int dir_fd, const char *file, const char *what,
+			     int (*go_on)(void *arg), void *arg, struct rt_fault *fault,
+			     struct rt_snapshot *ret_summary);
+
 #endif

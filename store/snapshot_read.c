@@ -551,7 +551,8 @@ static int verify_entry(const struct rt_snapshot *s, const struct rt_state *stat
 	return 0;
 }
 
-static int verify_blocks(struct rt_snapshot *s, struct rt_fault *fault)
+static int verify_blocks(struct rt_snapshot *s, int (*go_on)(void *arg), void *arg,
+			 struct rt_fault *fault)
 {
 	AUTO_FREE struct last_key *last = malloc(sizeof(*last));
 	uint64_t n_bytes = 0;
@@ -564,7 +565,9 @@ static int verify_blocks(struct rt_snapshot *s, struct rt_fault *fault)
 	for (;;) {
 		bool first = !s->left;
 
-		r = rt_snapshot_next(s, fault, &state);
+		r = first && go_on ? go_on(arg) : 0;
+		if (!r)
+			r = rt_snapshot_next(s, fault, &state);
 		if (r <= 0)
 			break;
 		r = verify_entry(s, &state, first, last, fault);
@@ -583,13 +586,21 @@ static int verify_blocks(struct rt_snapshot *s, struct rt_fault *fault)
 int rt_snapshot_verify(int dir_fd, const char *file, const char *what,
 		       struct rt_fault *fault, struct rt_snapshot *ret_summary)
 {
+	return rt_snapshot_verify_while(dir_fd, file, what, NULL, NULL, fault,
+					ret_summary);
+}
+
+int rt_snapshot_verify_while(int dir_fd, const char *file, const char *what,
+			     int (*go_on)(void *arg), void *arg, struct rt_fault *fault,
+			     struct rt_snapshot *ret_summary)
+{
 	AUTO(rt_snapshot_close) struct rt_snapshot s = RT_SNAPSHOT_NONE;
 	int r = rt_snapshot_open(dir_fd, file, what, fault, &s);
 
 	if (!r)
 		r = verify_page(&s, fault);
 	if (!r)
-		r = verify_blocks(&s, fault);
+		r = verify_blocks(&s, go_on, arg, fault);
 	if (r < 0)
 		return r;
 	if (ret_summary) {

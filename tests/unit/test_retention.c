@@ -10,6 +10,8 @@
 
 #include "tests/unit/sessionrig.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -40,14 +42,19 @@ static void put(unsigned n)
 	}
 }
 
+static void settle(void)
+{
+	while (kept()->job.stage == RT_SNAP_WAITING ||
+	       kept()->job.stage == RT_SNAP_RUNNING)
+		t_sleep_ms(1);
+}
+
 /* Ticks, and waits for the thread after each. */
 static void tick(unsigned n)
 {
 	for (unsigned i = 0; i < n; i++) {
 		rt_feed_tick(feed());
-		while (kept()->job.stage == RT_SNAP_WAITING ||
-		       kept()->job.stage == RT_SNAP_RUNNING)
-			t_sleep_ms(1);
+		settle();
 	}
 }
 
@@ -245,6 +252,86 @@ static void what_files_do_not_give_memory_does(void **state)
 	assert_int_equal(kept()->error[0], 0);
 }
 
+/* Damages a block, and nothing that is looked at when it is opened. */
+static void damage(uint64_t seq)
+{
+	int fd = open(log_file(seq, ".snap"), O_RDWR | O_CLOEXEC);
+
+	assert_true(fd >= 0);
+	assert_int_equal(pwrite(fd, "\xa5\x5a", 2, 4096 + 80), 2);
+	(void)close(fd);
+}
+
+static void nothing_goes_because_of_a_damaged_one(void **state)
+{
+	uint64_t then = 0;
+
+	(void)state;
+	put(10);
+	(void)rt_retention_ask(feed());
+	tick(2);
+	put(10);
+	(void)rt_retention_ask(feed());
+	tick(2);
+	damage(20);
+	put(1);
+	t_is(rt_retention_trim(feed(), 15, &then), 0);
+	assert_int_equal(access(log_file(20, ".snap"), F_OK), -1);
+	assert_int_equal(rt_log_oldest(&feed()->journal.log), 1);
+	tick(3);
+	assert_int_equal(kept()->newest, 21);
+	assert_int_equal(rt_retention_oldest(feed()), 15);
+}
+
+/* As many keys as make a snapshot that the loop does not read itself. */
+static void large_ones_are_read_by_the_thread(void **state)
+{
+	static const char value[200] = "v";
+
+	(void)state;
+	rt_feed_set_time(feed(), rt_now_ns(CLOCK_REALTIME));
+	for (unsigned i = 0; i < 6000; i++) {
+		t_ok(rt_feed_put(feed(), &i, sizeof(i), value, sizeof(value), NULL));
+		t_ok(rt_feed_flush(feed()));
+	}
+	(void)rt_retention_ask(feed());
+	settle();
+	damage(6000);
+	tick(1); /* retain_bytes would have some go */
+	assert_int_equal(kept()->newest, 6000);
+	tick(1);
+	assert_int_equal(kept()->n_kept, 0);
+	assert_int_equal(rt_log_oldest(&feed()->journal.log), 1);
+	tick(3);
+	assert_int_equal(kept()->newest, 6000);
+	assert_int_equal(kept()->verified, 6000);
+	assert_true(rt_log_oldest(&feed()->journal.log) > 1);
+}
+
+/* Of another feed a job runs, for as long as it likes. */
+static void what_waits_is_canceled_without_waiting(void **state)
+{
+	struct rt_snap_job a = { .next = NULL }, b = { .next = NULL };
+	struct rt_snapshotter s;
+
+	(void)state;
+	rt_snapshotter_init(&s);
+	s.started = true; /* nobody is there to take one */
+	t_ok(rt_snapshotter_submit(&s, &a));
+	t_ok(rt_snapshotter_submit(&s, &b));
+	rt_snapshotter_cancel(&s, &b);
+	assert_int_equal(b.stage, RT_SNAP_DONE);
+	assert_int_equal(b.result, -ECANCELED);
+	assert_ptr_equal(s.last, &a);
+	rt_snap_job_clear(&b);
+	t_ok(rt_snapshotter_submit(&s, &b));
+	rt_snapshotter_cancel(&s, &a);
+	assert_ptr_equal(s.first, &b);
+	rt_snapshotter_cancel(&s, &b);
+	assert_null(s.first);
+	assert_null(s.last);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -258,6 +345,9 @@ int main(void)
 		T(what_is_of_this_round_can_be_trimmed_to),
 		T(snapshots_below_what_is_let_go_go),
 		T(what_files_do_not_give_memory_does),
+		T(nothing_goes_because_of_a_damaged_one),
+		T(large_ones_are_read_by_the_thread),
+		T(what_waits_is_canceled_without_waiting),
 	};
 
 	return cmocka_run_group_tests_name("retention", tests, NULL, NULL);
