@@ -29,15 +29,16 @@ static const struct rt_feed *lost_feed(const struct rt_server *server,
 	return NULL;
 }
 
-/* Replies to changes that did not come to be are not sent. */
+/*
+ * Replies to changes that did not come to be are not sent.  With them go those that
+ * wait with or behind them, and may be to changes of other feeds that did.
+ */
 static RT_COLD void lose(struct rt_session *session, const struct rt_feed *feed)
 {
-	rt_buf_free(&session->parked);
 	rt_buf_clear(&session->reply.buf);
 	session->reply_gate = (struct rt_gate){ NULL };
 	rt_reply_error(&session->reply,
-		       "ERR feed '%s': %s; what was not answered is not "
-		       "committed",
+		       "ERR feed '%s': %s; what was not answered may be lost",
 		       feed->config->name, feed->reason);
 	rt_session_close(session, "its changes could not be logged");
 }
@@ -78,6 +79,13 @@ static void park(struct rt_session *session)
 	session->parked_gate = session->reply_gate;
 	session->reply_gate = (struct rt_gate){ NULL };
 	remember(session);
+}
+
+static RT_COLD void drop_parked(struct rt_session *session)
+{
+	rt_buf_free(&session->parked);
+	session->parked_gate = (struct rt_gate){ NULL };
+	rt_release_forget(session);
 }
 
 static void set_limit(struct rt_session *session)
@@ -130,8 +138,11 @@ void rt_release(struct rt_session *session)
 		rt_loop_shut(server->loop, &session->conn);
 		return;
 	}
-	if (RT_UNLIKELY(session->parked.len))
+	if (RT_UNLIKELY(session->parked.len)) {
 		lost = lost_feed(server, &session->parked_gate);
+		if (lost)
+			drop_parked(session);
+	}
 	if (!lost && session->reply.buf.len)
 		lost = lost_feed(server, &session->reply_gate);
 	if (RT_UNLIKELY(lost))
