@@ -101,9 +101,15 @@ static void apply(struct rt_server *server, struct rt_feed *feed,
 
 	swap_ids(&was->publish_users, &now->publish_users);
 	swap_ids(&was->publish_groups, &now->publish_groups);
-	if (!feed->writer || (access.mode == feed->mode &&
-			      (access.uid == (uid_t)-1 || access.uid == feed->uid) &&
-			      (access.gid == (gid_t)-1 || access.gid == feed->gid)))
+	if (!feed->writer) { /* for when it is opened */
+		was->mode = now->mode;
+		swap_ids(&was->owner, &now->owner);
+		swap_ids(&was->group, &now->group);
+		return;
+	}
+	if (access.mode == feed->mode &&
+	    (access.uid == (uid_t)-1 || access.uid == feed->uid) &&
+	    (access.gid == (gid_t)-1 || access.gid == feed->gid))
 		return;
 	if (rt_server_set_access(server, feed, access, &fault) < 0)
 		rt_log(RT_LOG_ERROR, "SIGHUP: %s", fault.text);

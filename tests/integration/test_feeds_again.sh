@@ -53,6 +53,31 @@ kill "$client_pid"
 wait "$client_pid" 2>/dev/null || true
 daemon_stop
 
+echo "# who may read it is as the settings say when it is served"
+mode_of()
+{
+	stat -c %a "$RINGTAIL_DIR/second/ring"
+}
+
+settings()
+{
+	printf '[feed first]\nsize = 64K\n[feed second]\nsize = 64K\nmode = %s\n' "$1" \
+		>"$work/settings"
+}
+
+rm -rf "${RINGTAIL_DIR:?}" "$data"
+mkdir "$data"
+echo nonsense >"$data/second"
+settings 0644
+daemon_start --data "$data" --config "$work/settings"
+settings 0600
+kill -HUP "$daemon_pid"
+within_patience grep -q "SIGHUP: settings were read again" "$daemon_log" || fail "not read"
+rm "$data/second"
+within_patience put second || fail "it was not tried again"
+same 600 "$(mode_of)" "the mode of its ring"
+daemon_stop
+
 echo "# another writer"
 daemon_start --feed first,size=64K
 first_pid=$daemon_pid first_socket=$RINGTAIL_SOCKET
