@@ -50,6 +50,9 @@ static int open_feed(struct rt_server *server, unsigned i)
 	struct rt_feed *feed = &server->feeds[i];
 	int r = rt_feed_open(feed, server->config, config);
 
+	/* Amid a run as well, this round is the first that it can lose. */
+	if (server->loop)
+		feed->round = server->round - 1;
 	if (r < 0)
 		return r;
 	rt_retention_open(feed, &server->snapshotter);
