@@ -241,6 +241,9 @@ static void on_signalled(void *ctx, int signo)
 	server->stopping = true;
 	rt_log(RT_LOG_INFO, "%s: closing", signo == SIGINT ? "SIGINT" : "SIGTERM");
 	rt_loop_deafen(server->loop);
+	/* Last replies have two seconds, and do not spend them waiting for a disk. */
+	for (unsigned i = 0; i < server->config->n_feeds; i++)
+		(void)rt_feed_flush(&server->feeds[i]); /* who fails is told */
 	for (struct rt_session *s = server->sessions; s; s = s->next) {
 		s->closing = true;
 		mark_dirty(s);

@@ -49,7 +49,6 @@ struct rt_server {
 	uint64_t next_id;
 	uint64_t now_ns;     /* CLOCK_REALTIME as of this round */
 	uint64_t started_ns; /* CLOCK_REALTIME */
-	unsigned stopping_ticks;
 	bool stopping;
 	struct rt_stats stats;
 };
@@ -84,7 +83,7 @@ void rt_server_reload(struct rt_server *server);
 int rt_server_set_access(struct rt_server *server, struct rt_feed *feed,
 			 struct rt_access access, struct rt_fault *fault);
 
-/* Serves on @loop until a signal; @fds are listening sockets. */
+/* What the loop calls, with the server as context; a signal ends it. */
 extern const struct rt_loop_ops rt_server_ops;
 
 /* The feed of this name, or number; NULL if there is none. */
