@@ -11,6 +11,8 @@
 
 #include "client/reader.h"
 
+#define LOOK_NS UINT64_C(100000000) /* between two looks at the path */
+
 int rt_reader_stop(struct ringtail *r, int why)
 {
 	if (r->stop)
@@ -629,6 +631,20 @@ int rt_reader_check_path(struct ringtail *r)
 	return follow(r, false);
 }
 
+/*
+ * A dead writer's ring is told nothing more, not even that another one took its place.
+ * So who looks at it without sleeping looks at the path too, now and then.
+ */
+static int look_elsewhere(struct ringtail *r)
+{
+	uint64_t now = rt_now_ns(CLOCK_MONOTONIC_COARSE);
+
+	if (now - r->looked_ns < LOOK_NS)
+		return RINGTAIL_NOTHING;
+	r->looked_ns = now;
+	return rt_reader_check_path(r);
+}
+
 /* Passes the writer's death on: the kernel wakes only one of those who sleep. */
 static int notice_death(struct ringtail *r)
 {
@@ -641,7 +657,7 @@ static int notice_death(struct ringtail *r)
 		return RINGTAIL_NOTHING;
 	}
 	if (r->relayed_life == life)
-		return RINGTAIL_NOTHING;
+		return look_elsewhere(r);
 	rt_wake_life(r->segment.hot);
 	outcome = rt_reader_check_path(r);
 	if (r->moves != moves)

@@ -78,6 +78,7 @@ struct ringtail {
 	struct rt_sleeper sleeper;
 	uint32_t relayed_life; /* the writer's death that was passed on */
 	bool death_due;        /* ... and ends the wait of this call, or the next */
+	uint64_t looked_ns;    /* ... when the path was looked at last (coarse clock) */
 	_Atomic uint32_t cancel;
 	_Atomic uint64_t wanted; /* a position that ends a wait; 0: none */
 	struct rt_pollfd *pollfd;

@@ -465,6 +465,55 @@ static void a_sleeper_follows_at_once(void **state)
 	rig_is(&s.event, 2);
 }
 
+/* One that begins in place of a killed one whose file is gone: the old says nothing. */
+static void open_anew(struct rig *rig, uint64_t epoch)
+{
+	(void)unlink(rig->path);
+	rig->config.epoch = epoch;
+	rig->config.first_seq = 1;
+	t_ok(rt_writer_open(rig->dir, &rig->config, RT_WRITER_ANEW, RIG_BEAT_NS, NULL,
+			    &rig->w));
+	rig_put(rig, 1);
+}
+
+static int poll_for(struct ringtail *r, struct ringtail_event *event)
+{
+	uint64_t end = t_now_ns() + UINT64_C(20000000000);
+	int outcome;
+
+	while (!(outcome = ringtail_next(r, event, 0)) && t_now_ns() < end)
+		;
+	return outcome;
+}
+
+/* ... to those who never sleep, and have been told of the death already. */
+static void a_replaced_file_is_found_without_sleeping(void **state)
+{
+	struct rig *rig = *state;
+	struct ringtail_options o = rig_after(0);
+	struct ringtail *polls, *spins;
+	struct ringtail_event event;
+	uint64_t epoch;
+
+	rig_open(rig);
+	epoch = rig->w->segment.geo.epoch;
+	polls = rig_read(rig, o);
+	o.wait = RINGTAIL_WAIT_SPIN;
+	spins = rig_read(rig, o);
+	t_is(ringtail_next(polls, &event, 0), RINGTAIL_CAUGHT_UP);
+	t_is(ringtail_next(spins, &event, 0), RINGTAIL_CAUGHT_UP);
+	rig_drop(rig);
+	t_is(ringtail_next(polls, &event, 0), RINGTAIL_NOTHING);
+	t_is(ringtail_next(polls, &event, 0), RINGTAIL_NOTHING);
+	t_is(ringtail_next(spins, &event, RINGTAIL_FOREVER), RINGTAIL_NOTHING);
+	open_anew(rig, epoch);
+
+	t_is(poll_for(polls, &event), RINGTAIL_EVENT);
+	rig_is(&event, 1);
+	t_is(ringtail_next(spins, &event, INT64_C(20000000000)), RINGTAIL_EVENT);
+	rig_is(&event, 1);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -487,6 +536,7 @@ int main(void)
 		T(a_death_on_the_way_is_not_told_in_the_new_ring),
 		T(a_reader_on_the_way_is_not_told_that_the_writer_is_dead),
 		T(a_sleeper_follows_at_once),
+		T(a_replaced_file_is_found_without_sleeping),
 	};
 
 	return cmocka_run_group_tests_name("follow", tests, NULL, NULL);

@@ -248,6 +248,35 @@ static void it_moves_to_another_ring_with_its_reader(void **state)
 	assert_int_equal(rig_stats(r).moves, 3);
 }
 
+/* Killed, and its file replaced: the ring that is waited on will never say so. */
+static void it_is_readable_again_when_the_file_was_replaced(void **state)
+{
+	struct rig *rig = *state;
+	struct ringtail_event event;
+	struct ringtail *r;
+	int outcome;
+
+	rig_open(rig);
+	r = armed(rig);
+	rig->config.epoch = rig->w->segment.geo.epoch;
+	rig->config.first_seq = 1;
+	rig_drop(rig);
+	assert_true(is_readable(ringtail_fd(r), 20000));
+	t_is(ringtail_next(r, &event, 0), RINGTAIL_NOTHING);
+	(void)unlink(rig->path);
+	t_ok(rt_writer_open(rig->dir, &rig->config, RT_WRITER_ANEW, RIG_BEAT_NS, NULL,
+			    &rig->w));
+	rig_put(rig, 1);
+
+	/* It never reads unless it is readable. */
+	do {
+		assert_true(is_readable(ringtail_fd(r), 20000));
+		outcome = ringtail_next(r, &event, 0);
+	} while (outcome == RINGTAIL_NOTHING && rig_stats(r).sleeps < 20);
+	t_is(outcome, RINGTAIL_EVENT);
+	rig_is(&event, 1);
+}
+
 /* Moves while it is armed, by a reader that looks before anything woke it. */
 static void it_lets_go_of_the_ring_that_its_reader_leaves(void **state)
 {
@@ -468,6 +497,7 @@ static int setup_thread(void **state)
 		KIND(many_readers_are_all_told), \
 		KIND(an_uninteresting_event_lets_it_be), \
 		KIND(it_moves_to_another_ring_with_its_reader), \
+		KIND(it_is_readable_again_when_the_file_was_replaced), \
 		KIND(it_lets_go_of_the_ring_that_its_reader_leaves), \
 		KIND(who_cannot_announce_itself_is_readable_soon), \
 		KIND(sleeping_and_polling_take_turns), \
