@@ -247,6 +247,8 @@ static bool follows(const struct rt_snapshot *s, uint64_t number)
 	const struct rt_snap_index *entry = s->blocks[number];
 	const struct rt_snap_index *before;
 
+	if (entry->offset >= s->footer.index_offset)
+		return false; /* so no sum of an offset and a size can wrap */
 	if (!number)
 		return entry->offset == RT_SNAP_START;
 	before = s->blocks[number - 1];

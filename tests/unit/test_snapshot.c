@@ -379,6 +379,55 @@ static void every_flipped_bit_is_found(void **state)
 	free(bytes);
 }
 
+/* Index and footer as they are in @bytes now, with checksums that are right. */
+static void write_index(struct rig *rig, char *bytes, size_t len)
+{
+	struct rt_snap_header header;
+	struct rt_snap_footer footer;
+	char *at = bytes + len - sizeof(footer);
+
+	memcpy(&header, bytes, sizeof(header));
+	memcpy(&footer, at, sizeof(footer));
+	footer.index_check = XXH3_64bits_withSeed(bytes + footer.index_offset,
+						  footer.index_size, header.salt);
+	footer.check = XXH3_64bits_withSeed(
+		&footer, offsetof(struct rt_snap_footer, check), header.salt);
+	memcpy(at, &footer, sizeof(footer));
+	t_write_file(path(rig), bytes, len);
+}
+
+/* Offsets that lie outside, and that come back in when a size is added to them. */
+static void an_index_that_leads_outside_is_refused(void **state)
+{
+	static const uint64_t low[] = { 0, RT_SNAP_BLOCK_FULL, 8, UINT64_MAX / 2 + 1 };
+	struct rig *rig = *state;
+	struct rt_snapshot snapshot;
+	size_t len;
+
+	make(rig, 5000);
+	t_ok(try_open(rig, &snapshot));
+	assert_true(snapshot.footer.n_blocks >= 4);
+	for (size_t i = 0; i < T_N(low); i++) {
+		AUTO_FREE char *bytes = t_read_file(path(rig), &len);
+		AUTO_FREE char *was = t_read_file(path(rig), &len);
+		const uint8_t *index = snapshot.index;
+		char *to = bytes + snapshot.footer.index_offset;
+		uint64_t high = 0 - low[i], inside = RT_SNAP_START + 64;
+		struct rt_snapshot bad;
+
+		memcpy(to + ((const uint8_t *)snapshot.blocks[2] - index), &high,
+		       sizeof(high));
+		memcpy(to + ((const uint8_t *)snapshot.blocks[3] - index), &inside,
+		       sizeof(inside));
+		write_index(rig, bytes, len);
+		t_is(try_open(rig, &bad), RT_E_CORRUPT);
+		assert_non_null(strstr(rig->fault.text, "index makes no sense"));
+		write_index(rig, was, len);
+	}
+	t_ok(verify(rig));
+	rt_snapshot_close(&snapshot);
+}
+
 static void write_header(struct rig *rig, struct rt_snap_header *header)
 {
 	int fd = open(path(rig), O_RDWR | O_CLOEXEC);
@@ -592,6 +641,7 @@ int main(void)
 		T(a_key_out_of_order_is_refused),
 		T(every_truncation_is_found),
 		T(every_flipped_bit_is_found),
+		T(an_index_that_leads_outside_is_refused),
 		T(other_versions_are_told_from_damage),
 		T(what_is_no_file_is_refused),
 		T(one_that_is_cut_while_it_is_read_is_an_error),
