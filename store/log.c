@@ -387,8 +387,8 @@ int rt_log_set_floor(struct rt_log *log, const struct rt_floor *floor,
 
 	if (higher.trimmed == log->floor.trimmed && higher.aged == log->floor.aged)
 		return 0;
-	/* What went for its age goes again by itself: no need to wait for the disk. */
-	r = rt_floor_write(log->dir_fd, &higher,
+	/* What went for its age goes again by itself: the one before would do too. */
+	r = rt_floor_write(log->dir_fd, &higher, is_synced(log),
 			   is_synced(log) && higher.trimmed != log->floor.trimmed);
 	if (r < 0)
 		return fail(log, fault, "write the floor", r);

@@ -32,9 +32,12 @@ static int open_text(int dir_fd, const char *name, FILE **ret)
 	return 0;
 }
 
-/* All of it, @sync: on disk, under its name or not at all. */
+/*
+ * All of it, under its name or not at all.  @sync: so after a power cut too; @name_too:
+ * and it is the new one then.
+ */
 static int replace_text(int dir_fd, const char *name, const char *text, size_t len,
-			bool sync)
+			bool sync, bool name_too)
 {
 	char tmp[64];
 
@@ -53,8 +56,8 @@ static int replace_text(int dir_fd, const char *name, const char *text, size_t l
 		return -errno;
 	if ((size_t)n != len)
 		return -ENOSPC;
-	if ((sync && fsync(fd) < 0) || renameat(dir_fd, tmp, dir_fd, name) < 0 ||
-	    (sync && fsync(dir_fd) < 0))
+	if ((sync && fdatasync(fd) < 0) || renameat(dir_fd, tmp, dir_fd, name) < 0 ||
+	    (name_too && fsync(dir_fd) < 0))
 		return -errno;
 	return 0;
 }
@@ -96,7 +99,7 @@ int rt_epochs_write(int dir_fd, const struct rt_epoch *epochs, size_t n)
 	for (size_t i = 0; i < n; i++)
 		len += (size_t)sprintf(text + len, "%016" PRIx64 " %" PRIu64 "\n",
 				       epochs[i].epoch, epochs[i].first_seq);
-	return replace_text(dir_fd, "epochs", text, len, true);
+	return replace_text(dir_fd, "epochs", text, len, true, true);
 }
 
 void rt_boot_id(char ret[RT_BOOT_ID_SIZE])
@@ -152,7 +155,7 @@ int rt_state_write(int dir_fd, const char *word, uint64_t next)
 	len = fd < 0 ? -1 : read(fd, there, sizeof(there));
 	if (len == n && memcmp(there, text, (size_t)n) == 0)
 		return fsync(fd) < 0 || fsync(dir_fd) < 0 ? -errno : 0;
-	return replace_text(dir_fd, "state", text, (size_t)n, true);
+	return replace_text(dir_fd, "state", text, (size_t)n, true, true);
 }
 
 int rt_floor_read(int dir_fd, struct rt_floor *ret)
@@ -170,11 +173,11 @@ int rt_floor_read(int dir_fd, struct rt_floor *ret)
 	return 0;
 }
 
-int rt_floor_write(int dir_fd, const struct rt_floor *floor, bool sync)
+int rt_floor_write(int dir_fd, const struct rt_floor *floor, bool sync, bool name_too)
 {
 	char text[64];
 	int n = snprintf(text, sizeof(text), "%" PRIu64 " %" PRIu64 "\n",
 			 floor->trimmed, floor->aged);
 
-	return replace_text(dir_fd, "floor", text, (size_t)n, sync);
+	return replace_text(dir_fd, "floor", text, (size_t)n, sync, name_too);
 }

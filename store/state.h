@@ -62,7 +62,10 @@ RT_INLINE uint64_t rt_floor_seq(const struct rt_floor *floor)
 /* Zeros if there is no file; RT_E_CORRUPT. */
 int rt_floor_read(int dir_fd, struct rt_floor *ret);
 
-/* @sync: it is on disk then. */
-int rt_floor_write(int dir_fd, const struct rt_floor *floor, bool sync);
+/*
+ * @sync: whatever happens to the machine, the file is whole; @name_too: and it is this
+ * one, not the one before.
+ */
+int rt_floor_write(int dir_fd, const struct rt_floor *floor, bool sync, bool name_too);
 
 #endif
