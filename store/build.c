@@ -216,12 +216,22 @@ static int add_batch(struct builder *b, const uint8_t *data)
 		b->time_ns = item.time_ns;
 		b->built.n_events++;
 	}
-	if (!r)
+	if (!r && cursor.seq == b->log.next)
 		return 0;
 	rt_fault_set(b->fault,
 		     "%s: a batch before seq %" PRIu64
 		     " with a valid checksum makes no sense",
 		     b->log.what, b->log.next);
+	return RT_E_CORRUPT;
+}
+
+/* What is committed is in the log; else this would go on without end. */
+static int no_progress(const struct builder *b)
+{
+	rt_fault_set(b->fault,
+		     "%s: damaged: there is nothing behind seq %" PRIu64
+		     ", expected everything up to %" PRIu64,
+		     b->log.what, b->seq, b->build->limit);
 	return RT_E_CORRUPT;
 }
 
@@ -252,12 +262,16 @@ static int gather(struct builder *b)
 	if (b->seq < build->limit)
 		r = rt_log_reader_seek(&b->log, b->seq + 1, b->fault);
 	while (!r && b->seq < build->limit) {
+		uint64_t before = b->seq;
+
 		r = canceled(b);
 		if (!r)
 			r = rt_log_reader_next(&b->log, build->limit, b->fault, &data);
-		if (r <= 0)
+		if (r < 0)
 			break;
-		r = add_batch(b, data);
+		r = r ? add_batch(b, data) : 0;
+		if (!r && b->seq == before)
+			r = no_progress(b);
 		if (!r)
 			r = is_full(b);
 	}

@@ -392,6 +392,24 @@ static void without_a_usable_snapshot_and_the_begin_it_is_refused(void **state)
 	t_is(rt_snapshot_newest(rig->dir_fd, rig->dir, EPOCH, 6000, NULL, &newest), 0);
 }
 
+/* Its checksum is right, but it has less than it says. */
+static void a_batch_that_lies_is_an_error(void **state)
+{
+	static const uint8_t value[200];
+	struct rig *rig = *state;
+
+	run(rig, 100);
+	rt_batch_reset(&rig->batch, rig->log.next);
+	t_ok(rt_batch_begin(&rig->batch));
+	t_ok(rt_batch_add(&rig->batch, RT_OP_PUT, 0, "k", 1, value, sizeof(value)));
+	rt_batch_end(&rig->batch, 5);
+	rig->batch.n_events = 3;
+	t_ok(rt_log_append(&rig->log, &rig->batch, &rig->fault));
+	t_is(build(rig), RT_E_CORRUPT);
+	assert_non_null(strstr(rig->fault.text, "makes no sense"));
+	assert_int_equal(count(rig), 0);
+}
+
 static void with_all_damaged_the_log_alone_may_do(void **state)
 {
 	struct rig *rig = *state;
@@ -712,6 +730,7 @@ int main(void)
 		T(what_is_changed_again_and_again_needs_no_file),
 		T(a_damaged_snapshot_is_passed_over),
 		T(without_a_usable_snapshot_and_the_begin_it_is_refused),
+		T(a_batch_that_lies_is_an_error),
 		T(with_all_damaged_the_log_alone_may_do),
 		T(one_of_another_history_is_not_used),
 		T(a_name_that_does_not_fit_is_damage),
