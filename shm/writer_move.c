@@ -17,7 +17,8 @@ void rt_writer_adopt(struct rt_writer *w, const struct rt_segment *segment)
 	w->hot = segment->hot;
 	w->slot_mask = segment->geo.n_slots - 1;
 	w->payload_mask = segment->geo.payload_size - 1;
-	w->max_txn_bytes = segment->geo.max_txn_bytes;
+	/* Sizes in the payload are counted in 32 bits, rounded up. */
+	w->max_txn_bytes = rt_min(segment->geo.max_txn_bytes, UINT32_MAX - 7);
 	w->max_txn_events = segment->geo.max_txn_events;
 	w->max_key = segment->geo.max_key;
 	w->max_value = segment->geo.max_value;
@@ -127,6 +128,22 @@ static int carry_txn(struct rt_writer *w, const struct rt_segment *old, uint64_t
 	return 0;
 }
 
+/* Another in place of the one that is being made, with what was noted in that. */
+static int empty_ring(struct rt_writer *w, uint64_t head, struct rt_fault *fault)
+{
+	uint64_t trimmed = rt_load64(&w->hot->trimmed), aged = rt_load64(&w->hot->aged);
+	uint64_t epoch = w->segment.geo.epoch;
+	int r;
+
+	rt_segment_drop(&w->segment);
+	r = make_ring(w, epoch, head, fault);
+	if (r < 0)
+		return r;
+	rt_store64(&w->hot->trimmed, trimmed);
+	rt_store64(&w->hot->aged, aged);
+	return 0;
+}
+
 /* The newest events of the old ring, as many as the new one holds. */
 static int carry_over(struct rt_writer *w, const struct rt_segment *old, uint64_t from,
 		      uint64_t head, struct rt_fault *fault)
@@ -138,11 +155,8 @@ static int carry_over(struct rt_writer *w, const struct rt_segment *old, uint64_
 			return rt_writer_damaged(w, fault, "an event makes no sense",
 						 seq);
 		if (carry_txn(w, old, seq, ev.txn_size) < 0) {
-			uint64_t epoch = w->segment.geo.epoch;
-			int r;
+			int r = empty_ring(w, seq + ev.txn_size - 1, fault);
 
-			rt_segment_drop(&w->segment);
-			r = make_ring(w, epoch, seq + ev.txn_size - 1, fault);
 			if (r < 0)
 				return r;
 			rt_writer_init_limits(w);

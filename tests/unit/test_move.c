@@ -106,6 +106,27 @@ static void it_moves_to_another_size(void **state)
 	}
 }
 
+/* Though the new ring has to begin behind a transaction that it cannot take. */
+static void what_was_let_go_stays_so_in_a_smaller_ring(void **state)
+{
+	struct rig *rig = *state;
+
+	rig->config.n_slots = 1024;
+	rig->config.payload_size = 1 << 16;
+	rig_open(rig);
+	rig_put(rig, 10);
+	rig_txn(rig, 100);
+	rig_put(rig, 1);
+	rt_store64(&rig->w->hot->trimmed, 8);
+	rt_store64(&rig->w->hot->aged, 9);
+	rig->config.n_slots = 64;
+	rig->config.payload_size = 4096;
+	t_ok(rt_writer_move(rig->w, &rig->config, &rig->fault));
+	assert_int_equal(rt_load64(&rig->w->hot->floor), 111);
+	assert_int_equal(rt_load64(&rig->w->hot->trimmed), 8);
+	assert_int_equal(rt_load64(&rig->w->hot->aged), 9);
+}
+
 static void a_writer_that_holds_wakes_goes_on_to(void **state)
 {
 	struct rig *rig = *state;
@@ -264,6 +285,7 @@ int main(void)
 		T(readers_follow_and_lose_nothing),
 		T(what_is_known_of_the_feed_goes_along),
 		T(it_moves_to_another_size),
+		T(what_was_let_go_stays_so_in_a_smaller_ring),
 		T(a_writer_that_holds_wakes_goes_on_to),
 		T(what_cannot_be_is_refused_and_changes_nothing),
 		T(the_bell_gets_the_mode_that_is_asked_for),
