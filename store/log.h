@@ -213,6 +213,8 @@ int rt_log_verify(const char *path, struct rt_fault *fault,
 /*
  * Drops everything after @seq (the last event of a transaction); the rest stays.  The
  * next open begins a new epoch.  RT_E_BUSY: somebody writes the log.
+ * RT_E_NO_SNAPSHOT: the log does not begin with seq 1, and every snapshot is of a
+ * later event; with the lowest seq that works.
  */
 int rt_log_repair(const char *path, uint64_t seq, struct rt_fault *fault);
 
