@@ -12,6 +12,7 @@
 
 #include "shm/segment.h"
 #include "store/log_read.h"
+#include "store/snapshot.h"
 
 #define TMP_NAME ".segment.new"
 
@@ -510,6 +511,17 @@ void rt_log_drop(struct rt_log *log)
 	*log = RT_LOG_NONE;
 }
 
+/* Where it goes on; 0 if nothing is there from which that would be known. */
+static uint64_t next_if_known(const struct rt_log *log)
+{
+	uint64_t seq;
+	size_t n = 0;
+
+	if (!log->oldest && (rt_snapshots_list(log->dir_fd, &seq, 1, &n) < 0 || !n))
+		return 0;
+	return log->next;
+}
+
 int rt_log_close(struct rt_log *log, struct rt_fault *fault)
 {
 	int r = 0;
@@ -519,7 +531,7 @@ int rt_log_close(struct rt_log *log, struct rt_fault *fault)
 	if (!log->failed) {
 		r = rt_log_sync(log, fault);
 		if (!r)
-			r = rt_state_write(log->dir_fd, "clean", log->next);
+			r = rt_state_write(log->dir_fd, "clean", next_if_known(log));
 	}
 	rt_log_drop(log);
 	return r;

@@ -195,7 +195,7 @@ static int adopt(struct rt_log *log, const struct rt_walk *walk, struct rt_fault
 }
 
 /* What was let go, and snapshots of a future that is none. */
-static int adopt_rest(struct rt_log *log, const struct rt_walk *walk,
+static int adopt_rest(struct rt_log *log, const struct rt_walk *walk, bool created,
 		      struct rt_fault *fault)
 {
 	int r = rt_floor_read(log->dir_fd, &log->floor);
@@ -209,7 +209,10 @@ static int adopt_rest(struct rt_log *log, const struct rt_walk *walk,
 	}
 	log->floor.trimmed = rt_min(log->floor.trimmed, log->next);
 	log->floor.aged = rt_min(log->floor.aged, log->next);
-	return walk->base ? rt_log_drop_snapshots(log->dir_fd, log->next - 1) : 0;
+	/* Beside a log that begins nothing says that they are of no use. */
+	return walk->base && !created
+		       ? rt_log_drop_snapshots(log->dir_fd, log->next - 1)
+		       : 0;
 }
 
 static int note_open(const struct rt_log *log, struct rt_fault *fault)
@@ -280,7 +283,7 @@ int rt_log_open(const char *path, const struct rt_log_config *config,
 	*report = (struct rt_log_report){ 0 };
 	r = adopt(&log, &walk, fault, report);
 	if (!r)
-		r = adopt_rest(&log, &walk, fault);
+		r = adopt_rest(&log, &walk, report->created, fault);
 	if (!r)
 		r = note_open(&log, fault);
 	if (r < 0)

@@ -337,13 +337,52 @@ static void note_passed(struct rt_walk *walk, uint64_t limit, uint64_t taken)
 }
 
 /*
+ * Neither a snapshot nor a segment: a log that begins.  But not if there are snapshots,
+ * whatever is wrong with them, or if it says itself that it had more.
+ */
+static int check_nothing(const struct rt_walk *walk, struct rt_fault *fault)
+{
+	const char *what = walk->reader.what, *why = walk->bad_snapshot.text;
+	char name[32];
+	uint64_t seq;
+	size_t n = 0;
+	int r = rt_snapshots_list(walk->reader.dir_fd, &seq, 1, &n);
+
+	if (r < 0 || (!n && walk->closed_at <= 1)) {
+		if (r < 0)
+			rt_fault_set(fault, "%s: %s", what, strerror(-r));
+		return r;
+	}
+	rt_snapshot_name(seq, name);
+	if (!n)
+		rt_fault_set(fault,
+			     "%s: it was closed after seq %" PRIu64
+			     ", and has neither a snapshot nor an event: restore what "
+			     "is missing, or move the folder away to begin anew",
+			     what, walk->closed_at - 1);
+	else if (why[0])
+		rt_fault_set(fault,
+			     "%.300s; and the log has no event: restore the file, or "
+			     "move the folder away to begin anew",
+			     why);
+	else
+		rt_fault_set(fault,
+			     "%s/%s: of another history than %s/epochs knows, and the "
+			     "log has no event: restore the files, or move the folder "
+			     "away to begin anew",
+			     what, name, what);
+	return RT_E_CORRUPT;
+}
+
+/*
  * Without a snapshot the events have to be all there, or the state is not.  What was
  * cut by a version that made none is served as it always was.
  */
 static int check_no_base(const struct rt_walk *walk, struct rt_fault *fault)
 {
-	if (!walk->bad_snapshot.text[0] || !walk->segments.n ||
-	    walk->segments.first_seqs[0] == 1)
+	if (!walk->segments.n)
+		return check_nothing(walk, fault);
+	if (!walk->bad_snapshot.text[0] || walk->segments.first_seqs[0] == 1)
 		return 0;
 	rt_fault_set(
 		fault,
@@ -353,12 +392,24 @@ static int check_no_base(const struct rt_walk *walk, struct rt_fault *fault)
 	return RT_E_CORRUPT;
 }
 
+/* Not damage, but the system, or who takes the state over. */
+static int no_base(const struct rt_walk *walk, const struct rt_fault *inner, int error,
+		   struct rt_fault *fault)
+{
+	if (inner->text[0])
+		rt_fault_set(fault, "%s", inner->text);
+	else
+		rt_fault_set(fault, "%s: cannot take over a snapshot: %s",
+			     walk->reader.what, strerror(-error));
+	return error;
+}
+
 /* The newest snapshot at or below @limit that is whole, if there is any. */
 static int take_base(struct rt_walk *walk, uint64_t epoch, uint64_t limit,
 		     struct rt_fault *fault)
 {
 	const struct rt_log_base *base = walk->base;
-	struct rt_fault inner;
+	struct rt_fault inner = { 0 };
 	int r;
 
 	walk->has_base = false;
@@ -373,7 +424,7 @@ static int take_base(struct rt_walk *walk, uint64_t epoch, uint64_t limit,
 		note_passed(walk, limit, snapshot.header.seq);
 		r = load_base(walk, &snapshot, &inner);
 		if (r != RT_E_CORRUPT)
-			return r;
+			return r < 0 ? no_base(walk, &inner, r, fault) : 0;
 		note_bad(walk, &inner);
 		if (!snapshot.header.seq) {
 			r = 0;
@@ -385,8 +436,9 @@ static int take_base(struct rt_walk *walk, uint64_t epoch, uint64_t limit,
 		note_bad(walk, &inner);
 		r = 0;
 	}
-	if (!r)
-		r = check_no_base(walk, fault);
+	if (r < 0)
+		return no_base(walk, &inner, r, fault);
+	r = check_no_base(walk, fault);
 	return r < 0 ? r : base->begin(base->arg, 0, 0);
 }
 
@@ -404,8 +456,10 @@ static int find_base(struct rt_walk *walk, uint64_t limit, struct rt_fault *faul
 			     walk->reader.what);
 		return r;
 	}
-	if (!n) /* then nothing says which history a snapshot is of */
-		return walk->base->begin(walk->base->arg, 0, 0);
+	if (!n) { /* then nothing says which history a snapshot is of */
+		r = check_no_base(walk, fault);
+		return r < 0 ? r : walk->base->begin(walk->base->arg, 0, 0);
+	}
 	r = take_base(walk, epochs[n - 1].epoch, limit, fault);
 	if (r < 0 || !walk->has_base || !walk->segments.n ||
 	    walk->segments.first_seqs[0] <= walk->base_seq + 1)

@@ -4,6 +4,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <limits.h>
 #include <sys/stat.h>
 
@@ -12,6 +13,9 @@
 #include "store/state.h"
 
 #define ALIVE_EVERY 4096u /* entries */
+
+/* What is damaged may speak of anything; a seq above is none. */
+#define PLAUSIBLE (UINT64_MAX / 2)
 
 static int name_new(const char *log_path, char ret[PATH_MAX])
 {
@@ -216,6 +220,13 @@ int rt_renew_prepare(const struct rt_renew *renew, struct rt_merge *state,
 
 	if (r < 0)
 		return fail(renew, fault, "make", r);
+	if (full.snapshot.seq >= PLAUSIBLE) {
+		rt_fault_set(fault,
+			     "feed '%s': cannot go on after seq %" PRIu64
+			     ", which no feed gets to: what it comes from is damaged",
+			     full.snapshot.name, full.snapshot.seq);
+		return RT_E_CORRUPT;
+	}
 	if (!full.snapshot.epoch)
 		full.snapshot.epoch = rt_random64();
 	rt_renew_clean(renew->log_path); /* of a crash */
@@ -246,22 +257,25 @@ int rt_renew_swap(const struct rt_renew *renew, struct rt_fault *fault)
 {
 	const char *log_path = renew->log_path;
 	char path[PATH_MAX];
+	bool alone = false; /* there was nothing to be swapped with */
 	int r = name_new(log_path, path);
 
-	if (!r && renameat2(AT_FDCWD, path, AT_FDCWD, log_path, RENAME_EXCHANGE) < 0)
-		r = errno == ENOENT && rename(path, log_path) == 0 ? 0 : -errno;
-	else if (!r && renew->snapshot.sync && (r = sync_parent(log_path)) < 0)
-		(void)renameat2(AT_FDCWD, path, AT_FDCWD, log_path,
-				RENAME_EXCHANGE); /* as it was, as far as one can */
+	if (!r && renameat2(AT_FDCWD, path, AT_FDCWD, log_path, RENAME_EXCHANGE) < 0) {
+		alone = errno == ENOENT;
+		r = alone && rename(path, log_path) == 0 ? 0 : -errno;
+	}
+	if (!r && renew->snapshot.sync) {
+		r = sync_parent(log_path);
+		if (r < 0) /* as it was, as far as one can */
+			(void)renameat2(AT_FDCWD, log_path, AT_FDCWD, path,
+					alone ? RENAME_NOREPLACE : RENAME_EXCHANGE);
+	}
 	return r < 0 ? fail(renew, fault, "put in place", r) : 0;
 }
 
 /*
  * ---- What was ----
  */
-
-/* What is damaged may speak of anything; a seq like that is none. */
-#define PLAUSIBLE (UINT64_MAX / 2)
 
 static void note(uint64_t *head, uint64_t seq)
 {

@@ -269,6 +269,58 @@ static void with_none_that_is_good_the_log_has_to_be_whole(void **state)
 	rt_segments_fini(&s);
 }
 
+/* Without events nothing else knows the state: a log like that never begins anew. */
+static void one_that_stands_alone_has_to_be_good(void **state)
+{
+	struct logrig *rig = *state;
+	const char *path;
+	uint64_t last;
+
+	fill(rig, 1);
+	last = rig->log.next - 1;
+	make_snapshot(rig, last, LR_EPOCH);
+	lr_close(rig);
+	assert_int_equal(unlink(lr_segment(rig, 1, ".log")), 0);
+	rig->config.base = &callbacks;
+	path = snapshot_path(rig, last);
+	for (unsigned i = 0; i < 2; i++) {
+		const off_t at = i ? 8 : RT_SNAP_START + 80;
+
+		spoil(path, at);
+		t_is(lr_try(rig), RT_E_CORRUPT);
+		assert_non_null(strstr(rig->fault.text, ".snap"));
+		assert_non_null(strstr(rig->fault.text, "restore the file"));
+		assert_int_equal(access(path, F_OK), 0);
+		spoil(path, at);
+	}
+	begins_with(rig, last, 0);
+	lr_close(rig);
+	assert_int_equal(unlink(path), 0);
+	t_is(lr_try(rig), RT_E_CORRUPT);
+	assert_non_null(strstr(rig->fault.text, "neither a snapshot nor an event"));
+
+	make_snapshot(rig, last, LR_EPOCH + 1);
+	t_is(lr_try(rig), RT_E_CORRUPT);
+	assert_non_null(strstr(rig->fault.text, "another history"));
+	assert_int_equal(access(path, F_OK), 0);
+	assert_int_equal(unlink(t_path(rig->path, "epochs")), 0);
+	t_is(lr_try(rig), RT_E_CORRUPT);
+	assert_int_equal(access(path, F_OK), 0);
+}
+
+static void one_that_was_never_written_begins_again(void **state)
+{
+	struct logrig *rig = *state;
+
+	rig->config.first_seq = 500;
+	rig->config.base = &callbacks;
+	lr_open(rig);
+	lr_close(rig);
+	begins_with(rig, 0, 0);
+	assert_true(rig->report.created);
+	assert_int_equal(rig->log.next, 500);
+}
+
 static void a_hole_behind_it_is_damage(void **state)
 {
 	struct logrig *rig = *state;
@@ -324,6 +376,36 @@ static void repair_drops_those_above(void **state)
 	assert_int_equal(rig->log.next, 2);
 	assert_int_not_equal(rig->log.epoch, LR_EPOCH);
 	assert_int_equal(access(snapshot_path(rig, base.seq + 1), F_OK), -1);
+}
+
+static void repair_keeps_what_the_state_needs(void **state)
+{
+	struct logrig *rig = *state;
+	struct rt_segments s;
+	uint64_t below, seq, last;
+
+	fill(rig, 3);
+	s = lr_segments(rig);
+	last = rig->log.next - 1;
+	below = s.first_seqs[2] - 1;
+	seq = last;
+	make_snapshot(rig, seq, LR_EPOCH);
+	assert_int_equal(rt_log_drop_below(&rig->log, s.first_seqs[1]), 1);
+	lr_close(rig);
+	t_is(rt_log_repair(rig->path, below, &rig->fault), RT_E_NO_SNAPSHOT);
+	assert_non_null(strstr(rig->fault.text, "the lowest that works"));
+	begins_with(rig, seq, 0);
+	assert_int_equal(rig->log.epoch, LR_EPOCH); /* nothing was changed */
+	/* One that cannot be read is none. */
+	make_snapshot(rig, below, LR_EPOCH);
+	lr_close(rig);
+	spoil(snapshot_path(rig, below), 24);
+	t_is(rt_log_repair(rig->path, below, &rig->fault), RT_E_CORRUPT);
+	spoil(snapshot_path(rig, below), 24);
+	t_ok(rt_log_repair(rig->path, below, &rig->fault));
+	begins_with(rig, below, 0);
+	assert_int_equal(rig->log.next, below + 1);
+	rt_segments_fini(&s);
 }
 
 /*
@@ -421,10 +503,13 @@ int main(void)
 		T(a_log_may_be_a_snapshot_alone),
 		T(one_that_is_damaged_is_passed_over),
 		T(with_none_that_is_good_the_log_has_to_be_whole),
+		T(one_that_stands_alone_has_to_be_good),
+		T(one_that_was_never_written_begins_again),
 		T(a_hole_behind_it_is_damage),
 		T(one_of_another_history_is_none),
 		T(one_of_a_future_that_is_none_goes),
 		T(repair_drops_those_above),
+		T(repair_keeps_what_the_state_needs),
 		T(what_is_let_go_is_compacted),
 		T(all_of_it_may_be_let_go),
 		T(a_floor_that_is_none_is_told),

@@ -191,6 +191,17 @@ static void keys_of_connections_can_be_left_out(void **state)
 	rt_renew_clean(rig->path);
 }
 
+static void a_seq_that_is_none_is_refused(void **state)
+{
+	struct logrig *rig = *state;
+	struct rt_renew renew = plan(rig, UINT64_MAX - 1);
+
+	make_log(rig);
+	t_is(prepare(rig, &renew), RT_E_CORRUPT);
+	assert_non_null(strstr(rig->fault.text, "18446744073709551614"));
+	assert_int_equal(access(new_path(rig), F_OK), -1);
+}
+
 static void without_an_old_one_it_is_made(void **state)
 {
 	struct logrig *rig = *state;
@@ -284,6 +295,7 @@ int main(void)
 		T(until_it_is_swapped_the_old_one_is_there),
 		T(then_it_is_the_new_one),
 		T(keys_of_connections_can_be_left_out),
+		T(a_seq_that_is_none_is_refused),
 		T(without_an_old_one_it_is_made),
 		T(what_is_no_part_of_a_log_stays),
 		T(a_full_disk_changes_nothing),
