@@ -307,9 +307,6 @@ static int open_with(int fd, const char *path, const struct ringtail_options *o,
 	r->sleeper.bell = r->bell;
 	r->sleeper.cancel = &r->cancel;
 	r->sleeper.always = r->segment.geo.wake_mode == RT_WAKE_ALWAYS;
-	/* The end can be reached by events that no filter matches. */
-	r->sleeper.topics =
-		o->until ? rt_sleep_topics(1u << RT_TOPIC_ANY) : r->filters.topics;
 	e = find_start(r, o);
 	if (e < 0)
 		return e;

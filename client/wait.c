@@ -69,13 +69,14 @@ void rt_reader_map_bell(struct ringtail *r)
 
 int rt_reader_arm(struct ringtail *r)
 {
-	int e;
+	/* A seq that is waited for, and the end, can be reached by any commit. */
+	bool by_any = rt_load64(&r->wanted) || r->until != UINT64_MAX;
 
-	/* Who waits for a seq waits for every commit. */
-	r->sleeper.topics =
-		rt_load64(&r->wanted) ? 1u << RT_TOPIC_ANY : r->filters.topics;
+	r->sleeper.topics = by_any ? 1u << RT_TOPIC_ANY : r->filters.topics;
 	rt_reader_map_bell(r);
-	e = rt_sleeper_arm(&r->sleeper);
+
+	int e = rt_sleeper_arm(&r->sleeper);
+
 	if (e && r->bell && r->path) {
 		/* Truncated, maybe renewed under the same id: open it again next time.
 		 */

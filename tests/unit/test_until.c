@@ -157,6 +157,61 @@ static void events_that_no_filter_matches_lead_to_it_too(void **state)
 	has_ended(r, 4);
 }
 
+struct sleeper {
+	struct ringtail *reader;
+	uint64_t ended_ns;
+	int outcome;
+};
+
+static void *sleep_to_the_end(void *arg)
+{
+	struct sleeper *s = arg;
+	struct ringtail_event event;
+
+	s->outcome = ringtail_next(s->reader, &event, RINGTAIL_FOREVER);
+	s->ended_ns = rt_now_ns(CLOCK_MONOTONIC);
+	return NULL;
+}
+
+/* How long after the commit of the last that was asked for, which does not match. */
+static uint64_t time_to_end(struct rig *rig)
+{
+	const struct ringtail_filter other = { .kind = RINGTAIL_FILTER_KEY,
+					       .a = "x/y",
+					       .a_len = 3 };
+	struct ringtail_options options = rig_from(RINGTAIL_START_NOW);
+	struct ringtail_event event;
+	struct sleeper s = { 0 };
+	pthread_t thread;
+	uint64_t then;
+
+	options.until = rig->w->next;
+	options.filters = &other;
+	options.n_filters = 1;
+	s.reader = rig_read(rig, options);
+	assert_int_equal(ringtail_next(s.reader, &event, 0), RINGTAIL_CAUGHT_UP);
+	assert_int_equal(pthread_create(&thread, NULL, sleep_to_the_end, &s), 0);
+	(void)usleep(50000); /* asleep by now, most likely */
+	then = rt_now_ns(CLOCK_MONOTONIC);
+	rig_put(rig, 1);
+	assert_int_equal(pthread_join(thread, NULL), 0);
+	assert_int_equal(s.outcome, RINGTAIL_E_END);
+	return s.ended_ns - then;
+}
+
+/* It does not sleep on for a second; once in ten tries on the slowest machine. */
+static void an_event_that_does_not_match_wakes_it_for_the_end(void **state)
+{
+	struct rig *rig = *state;
+	uint64_t best = UINT64_MAX;
+
+	rig_open(rig);
+	rig_put(rig, 1);
+	for (unsigned i = 0; i < 10 && best > RT_SLEEP_MAX_NS / 2; i++)
+		best = rt_min(best, time_to_end(rig));
+	assert_in_range(best, 0, RT_SLEEP_MAX_NS / 2);
+}
+
 static void a_gap_ends_there_too(void **state)
 {
 	struct rig *rig = *state;
@@ -219,6 +274,7 @@ int main(void)
 		T(a_transaction_that_goes_beyond_it_is_not_begun),
 		T(a_batch_goes_to_the_end_and_not_beyond),
 		T(events_that_no_filter_matches_lead_to_it_too),
+		T(an_event_that_does_not_match_wakes_it_for_the_end),
 		T(a_gap_ends_there_too),
 		T(an_end_before_the_start_is_refused),
 	};
