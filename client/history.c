@@ -110,13 +110,26 @@ int rt_reader_seek_log_time(struct ringtail *r, uint64_t time_ns, uint64_t *ret)
 	return e < 0 ? e : -ENOENT;
 }
 
+int rt_reader_compare_history(struct ringtail *r, uint64_t epoch, uint64_t seq,
+			      uint64_t current)
+{
+	int e;
+
+	if (epoch == current)
+		return 0;
+	e = rt_reader_find_log(r, &r->fault);
+	if (e < 0)
+		return rt_passes(e) ? e : RINGTAIL_E_EPOCH; /* no log, no connection */
+	e = rt_log_same_history(r->log.dir_fd, epoch, seq, current);
+	if (e < 0 && e != RINGTAIL_E_EPOCH)
+		rt_fault_set(&r->fault, "%s/epochs: %s", r->log.what,
+			     ringtail_strerror(e));
+	return e;
+}
+
 int rt_reader_same_history(struct ringtail *r, uint64_t epoch, uint64_t seq)
 {
-	if (epoch == r->segment.geo.epoch)
-		return 0;
-	if (!rt_reader_has_log(r))
-		return RINGTAIL_E_EPOCH;
-	return rt_log_same_history(r->log.dir_fd, epoch, seq, r->segment.geo.epoch);
+	return rt_reader_compare_history(r, epoch, seq, r->segment.geo.epoch);
 }
 
 /* @txn_size apart: two words just stored each by itself are slow to load as one. */

@@ -152,8 +152,10 @@ static int start_after_marker(struct ringtail *r, const struct ringtail_options 
 		return e;
 	}
 	e = rt_reader_same_history(r, epoch, seq);
-	if (e < 0 && e != RINGTAIL_E_EPOCH)
+	if (e < 0 && e != RINGTAIL_E_EPOCH) {
+		*rt_open_fault() = r->fault;
 		return e;
+	}
 	if (e < 0 && r->on_gap == RINGTAIL_ON_GAP_RESYNC) {
 		start_after(r, seq);
 		r->marker_epoch = epoch;

@@ -437,7 +437,7 @@ int rt_reader_fetch(struct ringtail *r)
 		if (RT_LIKELY(outcome == RINGTAIL_EVENT))
 			return outcome;
 		r->buffer.n = 0; /* described, but not to be believed */
-		if (outcome != RINGTAIL_NOTHING)
+		if (outcome != RINGTAIL_NOTHING || RT_UNLIKELY(r->resync.phase))
 			return outcome;
 		if (r->next == before && r->in_log == was_in_log)
 			return RINGTAIL_NOTHING;
@@ -507,12 +507,16 @@ static void move_to(struct ringtail *r, const struct rt_segment *segment)
 	r->moves++;
 }
 
-/* Another epoch, but what this reader has read belongs to it as well? */
-static bool continues(struct ringtail *r, const struct rt_segment *segment)
+/*
+ * Another epoch, but what this reader has read belongs to it as well?  0 it does;
+ * RINGTAIL_E_EPOCH; what hinders to say.
+ */
+static int continues(struct ringtail *r, const struct rt_segment *segment)
 {
-	return rt_reader_has_log(r) &&
-	       rt_log_same_history(r->log.dir_fd, r->segment.geo.epoch, r->position,
-				   segment->geo.epoch) == 0;
+	if (segment->geo.epoch == r->segment.geo.epoch)
+		return 0;
+	return rt_reader_compare_history(r, r->segment.geo.epoch, r->position,
+					 segment->geo.epoch);
 }
 
 /* Want of memory or descriptors passes; the position stays, the next call tries. */
@@ -533,7 +537,10 @@ static int follow_to(struct ringtail *r, int fd, bool retired)
 		return cannot_follow(r, e);
 	if (segment.geo.instance == r->segment.geo.instance)
 		return RINGTAIL_NOTHING;
-	if (segment.geo.epoch != r->segment.geo.epoch && !continues(r, &segment)) {
+	e = continues(r, &segment);
+	if (e < 0 && e != RINGTAIL_E_EPOCH)
+		return cannot_follow(r, e);
+	if (e < 0) {
 		if (r->on_gap == RINGTAIL_ON_GAP_RESYNC)
 			return rt_reader_resync(r, RINGTAIL_CAUSE_EPOCH);
 		rt_fault_set(&r->fault,
@@ -553,7 +560,7 @@ static int follow_to(struct ringtail *r, int fd, bool retired)
 	if (!rt_ring_intact(&r->segment, r->next)) {
 		int outcome = lapped(r);
 
-		if (outcome != RINGTAIL_NOTHING)
+		if (outcome != RINGTAIL_NOTHING || r->resync.phase)
 			return outcome;
 	}
 	/* Maybe there is something at once. */
@@ -674,12 +681,14 @@ int rt_reader_idle(struct ringtail *r)
 
 	if (RT_UNLIKELY(rt_load32(&r->cancel)))
 		return rt_reader_canceled(r);
+	if (RT_UNLIKELY(r->resync.phase))
+		return RINGTAIL_NOTHING; /* there is no ring to go by */
 	if (RT_LIKELY(state == RT_STATE_LIVE || state == RT_STATE_NEW))
 		return notice_death(r);
 
 	/* What was committed before the state changed is visible now at the latest. */
 	outcome = rt_reader_fetch(r);
-	if (outcome != RINGTAIL_NOTHING)
+	if (outcome != RINGTAIL_NOTHING || r->resync.phase)
 		return outcome;
 	if (!rt_ring_makes_sense(&r->segment))
 		return senseless(r);

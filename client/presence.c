@@ -33,7 +33,7 @@ static int open_folder(const struct ringtail *r, char *path, size_t size)
 
 static void fill(const struct ringtail *r, struct rt_presence_record *record)
 {
-	record->epoch = r->segment.geo.epoch;
+	record->epoch = r->marker_epoch; /* that of the position */
 	record->start = r->start;
 	record->position = ringtail_position(r);
 	record->delivered = r->delivered;

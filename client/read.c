@@ -39,10 +39,19 @@ static int tell_gap(struct ringtail *r)
 	return RINGTAIL_GAP;
 }
 
+/* True if there is a state to be told of before anything else, or to be waited for. */
+static bool resyncs(struct ringtail *r, int *ret_outcome)
+{
+	*ret_outcome = r->resync.phase ? rt_reader_resync_next(r) : RINGTAIL_NOTHING;
+	return *ret_outcome != RINGTAIL_NOTHING || r->resync.phase;
+}
+
 static int try_fetch(struct ringtail *r, void *unused)
 {
+	int outcome;
+
 	(void)unused;
-	return rt_reader_fetch(r);
+	return resyncs(r, &outcome) ? outcome : rt_reader_fetch(r);
 }
 
 /* One of the buffered events leaves. */
@@ -82,7 +91,9 @@ static int lend(struct ringtail *r, struct ringtail_event *event)
 
 static int try_lend(struct ringtail *r, void *event)
 {
-	return lend(r, event);
+	int outcome;
+
+	return resyncs(r, &outcome) ? outcome : lend(r, event);
 }
 
 /* From nothing at hand to an outcome, waiting if need be. */
@@ -99,13 +110,10 @@ static RT_COLD int get_slowly(struct ringtail *r,
 	if (r->gap_due)
 		return tell_gap(r);
 	rt_pollfd_drain(r->pollfd);
-	outcome = r->resync.phase ? rt_reader_resync_next(r) : RINGTAIL_NOTHING;
-	if (outcome != RINGTAIL_NOTHING)
-		return outcome;
 	outcome = try(r, arg);
 	if (outcome == RINGTAIL_NOTHING)
 		outcome = rt_reader_idle(r);
-	if (outcome == RINGTAIL_NOTHING && !r->answered)
+	if (outcome == RINGTAIL_NOTHING && !r->answered && !r->resync.phase)
 		outcome = RINGTAIL_CAUGHT_UP;
 	if (outcome == RINGTAIL_NOTHING)
 		outcome = rt_reader_wait(r, try, arg, timeout_ns);

@@ -136,7 +136,8 @@ void rt_reader_answered(struct ringtail *r);
 
 /*
  * Begins with a state again, since what follows the position is not held (@cause: enum
- * ringtail_cause).  RINGTAIL_RESET; RINGTAIL_NOTHING: there is no need; or negative.
+ * ringtail_cause).  RINGTAIL_RESET; RINGTAIL_NOTHING: there is no need, or, with
+ * resync.phase set, it has to be waited for; or negative.
  */
 int rt_reader_resync(struct ringtail *r, uint32_t cause);
 
@@ -150,6 +151,8 @@ int rt_reader_can_resync(struct ringtail *r);
 /*
  * With resync.phase set, in place of rt_reader_fetch(): RINGTAIL_RESET;
  * RINGTAIL_SNAPSHOT with entries in the buffer; RINGTAIL_SNAPSHOT_END.
+ * RINGTAIL_NOTHING with phase NONE: go on fetching; with phase WANTED: the state cannot
+ * be read yet, as a daemon is about to begin a new history.  Ask again soon.
  */
 int rt_reader_resync_next(struct ringtail *r);
 
@@ -177,7 +180,12 @@ int rt_reader_enter_log(struct ringtail *r, uint64_t seq, struct rt_fault *fault
 /* The seq of the first event at or after @time_ns. */
 int rt_reader_seek_log_time(struct ringtail *r, uint64_t time_ns, uint64_t *ret);
 
-/* 0: what @epoch called @seq is still that; RINGTAIL_E_EPOCH. */
+/*
+ * 0: what @epoch called @seq is still that in @current, or in the ring's epoch;
+ * RINGTAIL_E_EPOCH it is not; anything else, with a text: that cannot be said.
+ */
+int rt_reader_compare_history(struct ringtail *r, uint64_t epoch, uint64_t seq,
+			      uint64_t current);
 int rt_reader_same_history(struct ringtail *r, uint64_t epoch, uint64_t seq);
 
 /* As rt_reader_fetch(); RINGTAIL_NOTHING with in_log cleared: go on in the ring. */

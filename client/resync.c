@@ -15,8 +15,7 @@
 
 /* A daemon that begins a new history needs milliseconds between its log and its ring.
  */
-#define MOVE_PAUSE_NS 1000000
-#define MOVE_PAUSES   5000u
+#define MOVE_MAX_NS UINT64_C(5000000000)
 
 static void close_source(struct rt_resync *s)
 {
@@ -61,27 +60,43 @@ static int unsupported(struct ringtail *r)
 
 static bool is_bad(const struct rt_resync *s, uint64_t seq)
 {
-	return s->bad_high && seq >= s->bad_low && seq <= s->bad_high;
+	return s->has_bad && seq >= s->bad_low && seq <= s->bad_high;
 }
 
-/* The newest snapshot that is not known to be damaged: 1; 0 there is none; negative. */
-static int open_newest(struct ringtail *r, uint64_t head)
+/* It stays an error where the log could stand in: damage shall be seen. */
+static int all_damaged(struct ringtail *r, const struct rt_fault *damage)
+{
+	const struct rt_fault copy = *damage;
+
+	rt_fault_set(
+		&r->fault,
+		"%.380s; no snapshot can be used, 'ringtail snapshot %s' makes one",
+		copy.text, r->segment.geo.name);
+	return RINGTAIL_E_CORRUPT;
+}
+
+/*
+ * The newest snapshot at or below @limit that is not known to be damaged: 1; 0 there is
+ * none; negative.
+ */
+static int open_newest(struct ringtail *r, uint64_t limit)
 {
 	struct rt_resync *s = &r->resync;
 	uint64_t epoch = r->segment.geo.epoch;
-	int e = rt_snapshot_newest(r->log.dir_fd, r->log.what, epoch, head, &r->fault,
+	int e = rt_snapshot_newest(r->log.dir_fd, r->log.what, epoch, limit, &r->fault,
 				   &s->file);
 
+	s->has_bad = s->has_bad && s->bad_epoch == epoch;
 	if (e == 1 && is_bad(s, s->file.header.seq)) {
 		close_source(s);
 		e = s->bad_low ? rt_snapshot_newest(r->log.dir_fd, r->log.what, epoch,
 						    s->bad_low - 1, &r->fault, &s->file)
 			       : 0;
 	}
-	if (e != 1 && s->bad_high) {
-		r->fault = s->damage;
-		return RINGTAIL_E_CORRUPT;
-	}
+	if (rt_passes(e))
+		return e;
+	if (e == RINGTAIL_E_CORRUPT || (e != 1 && s->has_bad))
+		return all_damaged(r, s->has_bad ? &s->damage : &r->fault);
 	if (e == 1) {
 		s->seq = s->file.header.seq;
 		s->time_ns = s->file.header.time_ns;
@@ -89,7 +104,17 @@ static int open_newest(struct ringtail *r, uint64_t head)
 	return e;
 }
 
-static int add_batch(struct ringtail *r, const uint8_t *data, uint64_t head)
+static int senseless_batch(struct ringtail *r)
+{
+	rt_fault_set(&r->fault,
+		     "%s: damaged: a batch before seq %" PRIu64 " makes no sense "
+		     "although its checksum is right",
+		     r->log.what, r->log.next);
+	return RINGTAIL_E_CORRUPT;
+}
+
+/* The transactions up to @limit: 0; 1: one that goes beyond it was met. */
+static int add_batch(struct ringtail *r, const uint8_t *data, uint64_t limit)
 {
 	struct rt_resync *s = &r->resync;
 	struct rt_batch_cursor cursor;
@@ -97,7 +122,10 @@ static int add_batch(struct ringtail *r, const uint8_t *data, uint64_t head)
 	int e;
 
 	rt_batch_open(data, &cursor);
-	while ((e = rt_batch_next(&cursor, &item)) == 1 && item.seq <= head) {
+	while ((e = rt_batch_next(&cursor, &item)) == 1) {
+		if (item.seq - item.txn_index + cursor.txn_size - 1 > limit)
+			return 1;
+		s->seq = item.seq;
 		s->time_ns = item.time_ns;
 		if (item.op == RT_OP_MESSAGE ||
 		    !rt_filters_match(&r->filters, RT_OP_PUT, item.key, item.key_len))
@@ -106,35 +134,30 @@ static int add_batch(struct ringtail *r, const uint8_t *data, uint64_t head)
 		if (e < 0)
 			return e;
 	}
-	if (e >= 0)
-		return 0;
-	rt_fault_set(&r->fault,
-		     "%s: damaged: a batch before seq %" PRIu64 " makes no sense "
-		     "although its checksum is right",
-		     r->log.what, r->log.next);
-	return RINGTAIL_E_CORRUPT;
+	/* It has to end as its header said it would. */
+	return !e && cursor.seq == r->log.next ? 0 : senseless_batch(r);
 }
 
 /* No snapshot was ever made, so the log must have everything. */
-static int merge_log(struct ringtail *r, uint64_t head)
+static int merge_log(struct ringtail *r, uint64_t limit)
 {
 	struct rt_resync *s = &r->resync;
 	const uint8_t *data;
-	int e = head ? rt_log_reader_seek(&r->log, 1, &r->fault) : 0;
+	int e = limit ? rt_log_reader_seek(&r->log, 1, &r->fault) : 0;
 
-	s->seq = head;
+	s->seq = 0;
 	s->time_ns = 0;
-	while (!e && head) {
+	while (!e && s->seq < limit) {
 		if (rt_load32(&r->cancel))
 			return rt_reader_canceled(r);
-		e = rt_log_reader_next(&r->log, head, &r->fault, &data);
+		e = rt_log_reader_next(&r->log, limit, &r->fault, &data);
 		if (e <= 0)
 			break;
-		e = add_batch(r, data, head);
+		e = add_batch(r, data, limit);
 	}
-	if (!e)
+	if (e >= 0)
 		rt_delta_sort(&s->delta);
-	return e;
+	return e < 0 ? e : 0;
 }
 
 /* Will @seq be read next, from ring or log?  0; RINGTAIL_E_COMPACTED; ... */
@@ -143,6 +166,8 @@ static int go_on_with(struct ringtail *r, uint64_t seq)
 	uint64_t oldest, head;
 
 	r->in_log = false;
+	if (seq > r->until)
+		return 0; /* nothing will */
 	rt_ring_bounds(&r->segment, &oldest, &head);
 	return seq >= oldest ? 0 : rt_reader_enter_log(r, seq, &r->fault);
 }
@@ -152,10 +177,19 @@ static int no_snapshot(struct ringtail *r)
 	uint64_t oldest = 0;
 
 	(void)rt_reader_oldest_in_log(r, &oldest); /* only for the text */
-	rt_fault_set(&r->fault,
-		     "feed '%s': no snapshot that history goes on from, and the oldest "
-		     "event held is seq %" PRIu64 "; 'ringtail snapshot %s' makes one",
-		     r->segment.geo.name, oldest, r->segment.geo.name);
+	if (r->until < rt_load64(&r->segment.hot->head))
+		rt_fault_set(&r->fault,
+			     "feed '%s': no snapshot at or below seq %" PRIu64
+			     ", the end that was asked for, and the oldest event held "
+			     "is seq %" PRIu64 "; a later end, or none, has a state",
+			     r->segment.geo.name, r->until, oldest);
+	else
+		rt_fault_set(
+			&r->fault,
+			"feed '%s': no snapshot that history goes on from, and the "
+			"oldest event held is seq %" PRIu64
+			"; 'ringtail snapshot %s' makes one",
+			r->segment.geo.name, oldest, r->segment.geo.name);
 	return RINGTAIL_E_NO_SNAPSHOT;
 }
 
@@ -174,7 +208,8 @@ static bool is_between_histories(const struct ringtail *r)
 static int choose_source(struct ringtail *r)
 {
 	for (unsigned again = 0;; again++) {
-		uint64_t head = rt_load64(&r->segment.hot->head);
+		/* What lies beyond the end was not asked for. */
+		uint64_t limit = rt_min(rt_load64(&r->segment.hot->head), r->until);
 		int e;
 
 		close_source(&r->resync);
@@ -183,9 +218,9 @@ static int choose_source(struct ringtail *r)
 			return RINGTAIL_E_EPOCH;
 		if (e < 0)
 			return e == -ENOENT ? unsupported(r) : e;
-		e = open_newest(r, head);
+		e = open_newest(r, limit);
 		if (!e)
-			e = merge_log(r, head);
+			e = merge_log(r, limit);
 		if (e >= 0)
 			e = go_on_with(r, r->resync.seq + 1);
 		if (e != RINGTAIL_E_COMPACTED && e != -ENOENT)
@@ -194,6 +229,17 @@ static int choose_source(struct ringtail *r)
 		if (again == AGAIN_MAX)
 			return no_snapshot(r);
 	}
+}
+
+/*
+ * Is what was counted of no use any more?  Seqs of two histories do not compare; and
+ * who was told to forget everything gets what follows an older state once more.
+ */
+static bool counts_anew(const struct ringtail *r)
+{
+	const struct rt_resync *s = &r->resync;
+
+	return s->fresh || s->foreign || s->seq < r->position;
 }
 
 /* Of what the reader asked for but did not get, all up to the snapshot is missing. */
@@ -207,8 +253,8 @@ static void note_gap(struct ringtail *r)
 		return;
 	r->gap.first = first;
 	r->gap.cause = s->cause;
-	if (s->foreign)
-		return; /* seqs of two histories: there is nothing to count */
+	if (counts_anew(r))
+		return;
 	rt_ring_bounds(&r->segment, &oldest, &head);
 	if (rt_reader_oldest_in_log(r, &in_log) == 0)
 		oldest = rt_min(oldest, in_log);
@@ -227,45 +273,84 @@ static int cannot_choose(struct ringtail *r, int e)
 	return rt_reader_stop(r, e);
 }
 
-/* By the ring and the log that are there now; waits for those that are about to be. */
+/*
+ * By the ring and the log that are there now.  RINGTAIL_E_EPOCH: they are about to be
+ * replaced, and it is not yet time to give up.
+ */
 static int find_source(struct ringtail *r)
 {
-	struct timespec pause = { .tv_nsec = MOVE_PAUSE_NS };
+	struct rt_resync *s = &r->resync;
+	uint64_t now;
+	int e;
 
-	for (unsigned again = 0;; again++) {
-		int e;
-
-		rt_reader_leave_log(r); /* the folder may be another by now */
-		e = rt_reader_renew(r);
-		if (!e)
-			e = choose_source(r);
-		if (e != RINGTAIL_E_EPOCH || again == MOVE_PAUSES)
-			return e;
-		if (rt_load32(&r->cancel))
-			return rt_reader_canceled(r);
-		(void)nanosleep(&pause, NULL); /* cut short by a signal: look sooner */
+	rt_reader_leave_log(r); /* the folder may be another by now */
+	e = rt_reader_renew(r);
+	if (!e)
+		e = choose_source(r);
+	if (e != RINGTAIL_E_EPOCH) {
+		s->give_up_ns = 0;
+		return e;
 	}
+	now = rt_now_ns(CLOCK_MONOTONIC);
+	if (!s->give_up_ns)
+		s->give_up_ns = now + MOVE_MAX_NS;
+	return now < s->give_up_ns ? e : unsupported(r);
 }
 
-/* 0: a snapshot is chosen; RINGTAIL_NOTHING with phase NONE: none was needed. */
+/* Is it the history that was read before?  0; RINGTAIL_E_EPOCH; what else there is. */
+static int compare_history(struct ringtail *r)
+{
+	return r->resync.fresh
+		       ? 0
+		       : rt_reader_same_history(r, r->marker_epoch, r->position);
+}
+
+/* What was gone is held after all, so there is no need to begin anew. */
+static int go_on(struct ringtail *r)
+{
+	bool answered = r->resync.answered;
+	int e = go_on_with(r, r->next);
+
+	if (e < 0)
+		return e;
+	r->marker_epoch = r->segment.geo.epoch;
+	rt_resync_fini(&r->resync);
+	if (answered)
+		rt_reader_answered(r);
+	return 0;
+}
+
+/*
+ * 0: a snapshot is chosen; or, with phase NONE, none was needed; or, with phase WANTED,
+ * there will soon be one.
+ */
 static int choose(struct ringtail *r)
 {
 	struct rt_resync *s = &r->resync;
-	int e;
 
 	r->in_log = false;
-	e = find_source(r);
-	if (e < 0)
-		return cannot_choose(r, e);
-	s->foreign = !s->fresh &&
-		     rt_reader_same_history(r, r->marker_epoch, r->position) < 0;
-	if (s->foreign)
-		s->cause = RINGTAIL_CAUSE_EPOCH;
-	if (!s->fresh && !s->foreign && s->seq <= r->position) {
-		/* What was gone is held after all: no need to begin anew. */
-		rt_resync_fini(s);
-		e = go_on_with(r, r->next);
-		return e < 0 ? rt_reader_stop(r, e) : 0;
+	for (unsigned again = 0;; again++) {
+		int e = rt_load32(&r->cancel) ? rt_reader_canceled(r) : find_source(r);
+
+		if (e == RINGTAIL_E_EPOCH) {
+			close_source(s);
+			return 0;
+		}
+		if (e >= 0)
+			e = compare_history(r);
+		s->foreign = e == RINGTAIL_E_EPOCH;
+		if (e < 0 && !s->foreign)
+			return cannot_choose(r, e);
+		if (s->foreign)
+			s->cause = RINGTAIL_CAUSE_EPOCH;
+		if (s->fresh || s->foreign || s->told || s->seq > r->position)
+			break;
+		e = go_on(r);
+		if (!e)
+			return 0;
+		/* Cut meanwhile?  Then there is a newer snapshot. */
+		if ((e != RINGTAIL_E_COMPACTED && e != -ENOENT) || again == AGAIN_MAX)
+			return cannot_choose(r, e);
 	}
 	note_gap(r);
 	s->phase = RT_RESYNC_CHOSEN;
@@ -393,8 +478,10 @@ static int damaged(struct ringtail *r)
 {
 	struct rt_resync *s = &r->resync;
 
-	s->bad_low = s->bad_high ? rt_min(s->bad_low, s->seq) : s->seq;
-	s->bad_high = rt_max(s->bad_high, s->seq);
+	s->bad_low = s->has_bad ? rt_min(s->bad_low, s->seq) : s->seq;
+	s->bad_high = s->has_bad ? rt_max(s->bad_high, s->seq) : s->seq;
+	s->bad_epoch = r->segment.geo.epoch;
+	s->has_bad = true;
 	s->damage = r->fault;
 	s->phase = RT_RESYNC_WANTED;
 	return rt_reader_resync_next(r);
@@ -408,7 +495,7 @@ static void settle_accounts(struct ringtail *r)
 {
 	const struct rt_resync *s = &r->resync;
 
-	if (s->fresh || s->foreign) {
+	if (counts_anew(r)) {
 		r->start = s->seq;
 		r->delivered = 0;
 		r->filtered = 0;
@@ -474,10 +561,11 @@ int rt_reader_resync_next(struct ringtail *r)
 		return next_entries(r);
 	if (s->phase == RT_RESYNC_WANTED) {
 		e = choose(r);
-		if (e < 0 || !s->phase)
+		if (e < 0 || s->phase != RT_RESYNC_CHOSEN)
 			return e;
 	}
 	s->phase = RT_RESYNC_ENTRIES;
+	s->told = true;
 	r->resets++;
 	r->buffer.n = 0;
 	r->buffer.at = 0;
@@ -489,6 +577,7 @@ static void want(struct ringtail *r, uint32_t cause)
 {
 	rt_resync_fini(&r->resync);
 	r->resync.phase = RT_RESYNC_WANTED;
+	r->resync.answered = r->answered;
 	r->resync.cause = cause;
 	r->resync.fresh = !cause;
 	r->answered = false;
@@ -499,16 +588,19 @@ int rt_reader_resync(struct ringtail *r, uint32_t cause)
 {
 	if (r->leaves_gaps)
 		return RINGTAIL_RESET; /* of the next call, which meets it again */
-	want(r, cause);
+	if (!r->resync.phase)
+		want(r, cause);
 	return rt_reader_resync_next(r);
 }
 
 int rt_reader_resync_open(struct ringtail *r, uint32_t cause)
 {
+	const struct timespec pause = { .tv_nsec = RT_POLL_NS };
 	int e;
 
 	want(r, cause);
-	e = choose(r);
+	while (!(e = choose(r)) && r->resync.phase == RT_RESYNC_WANTED)
+		(void)nanosleep(&pause, NULL); /* cut short: look sooner */
 	if (e < 0)
 		*rt_open_fault() = r->fault;
 	return e;

@@ -28,6 +28,8 @@ struct rt_resync {
 	uint32_t cause;   /* enum ringtail_cause; 0: the start */
 	bool fresh;       /* nothing was read before: the snapshot is where it starts */
 	bool foreign;     /* what was read before is of another history */
+	bool answered;    /* the reader's first call had been */
+	bool told;        /* RINGTAIL_RESET was: there is no way back */
 	bool over;        /* all entries have been given */
 	bool skips;       /* goes on at `bound`, which is in another block */
 	uint64_t seq;     /* the state is as of this event ... */
@@ -35,8 +37,10 @@ struct rt_resync {
 	struct rt_snapshot file;
 	struct rt_delta delta; /* made of the whole log, when there is no file */
 	struct rt_bytes bound; /* nothing below it matches; at NULL: not known */
-	/* Snapshots from low to high were found damaged; high 0: none was. */
-	uint64_t bad_low, bad_high;
+	uint64_t give_up_ns;   /* a new history has to be there; 0: none is awaited */
+	/* Snapshots of an epoch from low to high were found damaged. */
+	bool has_bad;
+	uint64_t bad_epoch, bad_low, bad_high;
 	struct rt_fault damage;
 };
 

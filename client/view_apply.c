@@ -81,8 +81,12 @@ static int apply(struct ringtail_view *view, const struct ringtail_event *events
 	if (e < 0)
 		return stop(view, e, "no memory for what has changed");
 	rt_view_state_commit(&view->state);
-	if (view->on_change || view->on_txn)
+	if (view->on_change || view->on_txn) {
+		/* Should memory run out for the next, it stays at this one. */
+		view->epoch = view->reader->marker_epoch;
+		view->marker_seq = seq;
 		atomic_store(&view->seq, seq);
+	}
 	tell_steps(view);
 	if (view->on_txn)
 		view->on_txn(view->arg, seq);
@@ -218,8 +222,6 @@ static int fetch(struct ringtail_view *view, int64_t timeout_ns,
 {
 	int outcome = -EMSGSIZE;
 
-	if (view->filling)
-		timeout_ns = 0; /* it lies in a file */
 	if (view->more && !view->filling) {
 		outcome = ringtail_next_batch(view->reader, &view->batch, 0);
 		*ret_events = view->batch.events;

@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <linux/futex.h>
 #include <sys/mman.h>
+#include <time.h>
 
 #include "client/reader.h"
 
@@ -164,15 +165,29 @@ static int look(struct ringtail *r, int (*try)(struct ringtail *r, void *arg),
 								 : outcome;
 }
 
+/* Nobody rings when the state of a new history can be read. */
+static void pause_for_state(uint64_t timeout_ns)
+{
+	const struct timespec pause = {
+		.tv_nsec = (long)rt_min(timeout_ns, RT_POLL_NS),
+	};
+
+	(void)nanosleep(&pause, NULL); /* cut short by a signal: look sooner */
+}
+
 /* One sleep.  A second look after announcing: see bell.h. */
 static int sleep_once(struct ringtail *r, int (*try)(struct ringtail *r, void *arg),
 		      void *arg, uint64_t timeout_ns)
 {
-	int unannounced = rt_reader_arm(r);
-	int outcome = look(r, try, arg);
-	int e;
+	int unannounced, outcome, e;
 
-	if (outcome != RINGTAIL_NOTHING)
+	if (r->resync.phase) {
+		pause_for_state(timeout_ns);
+		return look(r, try, arg);
+	}
+	unannounced = rt_reader_arm(r);
+	outcome = look(r, try, arg);
+	if (outcome != RINGTAIL_NOTHING || r->resync.phase)
 		return outcome;
 	r->sleeps++;
 	if (r->presence)
@@ -211,10 +226,13 @@ static int spin_until(struct ringtail *r, int (*try)(struct ringtail *r, void *a
 		r->presence ? rt_now_ns(CLOCK_MONOTONIC) + SHOW_NS : UINT64_MAX;
 
 	for (;;) {
-		uint64_t now = spin(r, rt_min(until, show_at))
-				       ? 0
-				       : rt_now_ns(CLOCK_MONOTONIC);
+		uint64_t now = 0;
 		int outcome;
+
+		if (r->resync.phase)
+			pause_for_state(RT_POLL_NS);
+		if (r->resync.phase || !spin(r, rt_min(until, show_at)))
+			now = rt_now_ns(CLOCK_MONOTONIC);
 
 		if (now >= show_at) {
 			rt_presence_rest(r, RT_PRESENCE_RUNNING);
@@ -246,7 +264,8 @@ static int arm_descriptor(struct ringtail *r, int (*try)(struct ringtail *r, voi
 	if (r->presence)
 		rt_presence_rest(r, RT_PRESENCE_SLEEPING);
 	e = r->pollfd->ops->arm(r->pollfd, &r->sleeper,
-				unannounced ? RT_POLL_NS : RT_SLEEP_MAX_NS);
+				unannounced || r->resync.phase ? RT_POLL_NS
+							       : RT_SLEEP_MAX_NS);
 	if (e < 0) {
 		rt_fault_set(&r->fault, "feed '%s': cannot arm its descriptor: %s",
 			     r->segment.geo.name, strerror(-e));

@@ -231,7 +231,9 @@ struct ringtail_options {
 	int bell_fd; /* ringtail_open_fd(): the feed's bell, opened read-write, or -1 */
 	uint32_t reserved;
 	uint64_t until; /* 0: no end; else RINGTAIL_E_END once everything up to this seq
-			 * was read; a transaction that goes beyond it is not begun */
+			 * was read; a transaction that goes beyond it is not begun,
+			 * and a state is as of it or older, or there is none:
+			 * RINGTAIL_E_NO_SNAPSHOT */
 	const char *presence; /* NULL: be invisible; else a name to be seen under, of
 			       * 1 to 64 bytes, by `ringtail readers`; if that cannot
 			       * be, ringtail_error() of the reader says why */
@@ -354,7 +356,8 @@ struct ringtail_writer; /* an embedded writer */
  *            RINGTAIL_E_MALFORMED, _EPOCH, _FUTURE, _COMPACTED (policy `error`
  *            only) for the start; RINGTAIL_E_CORRUPT, _VERSION for the file;
  *            RINGTAIL_E_UNSUPPORTED a start or policy that needs snapshots, of a feed
- *            without a log; RINGTAIL_E_NO_SNAPSHOT there is none;
+ *            without a log; RINGTAIL_E_NO_SNAPSHOT there is none, or none that is
+ *            not beyond until;
  *            -ENOMEM; -EMFILE.  ringtail_error(NULL) has the text.
  * Ownership: the reader is the caller's; nothing of @options is kept.
  * Threads:   any.
@@ -419,8 +422,12 @@ RINGTAIL_API void ringtail_close(struct ringtail *reader);
  * that the filters match, in the order of keys and with op RINGTAIL_PUT, and
  * RINGTAIL_SNAPSHOT_END with the seq s that it is as of; then come s + 1 and on. Should
  * it be found damaged, or take so long that s + 1 is not held any more, it begins anew
- * with another RINGTAIL_RESET.  None of that waits.  Until its end the position, the
- * marker and the counters are what they were before.
+ * with another RINGTAIL_RESET; if that can only be an older state, the counters start
+ * from that one.  Once begun a state does not wait for anything.  Before its
+ * RINGTAIL_RESET, while a new history is being put in the place of an old one, there is
+ * RINGTAIL_NOTHING, at the end of the timeout as ever; after five seconds of it comes
+ * RINGTAIL_E_UNSUPPORTED.  Until the end of a state the position, the marker and the
+ * counters are what they were before.
  *
  * Events come in order of seq, each once, never torn, and only from whole
  * transactions.  The first call never waits: it brings an event, or says
@@ -429,8 +436,9 @@ RINGTAIL_API void ringtail_close(struct ringtail *reader);
  *
  * Return:    enum ringtail_outcome, or a negative error.
  * Errors:    RINGTAIL_E_CANCELED, _CLOSED, _LAPPED, _COMPACTED, _CORRUPT, _RETIRED,
- *            _EPOCH (the feed was made anew), _END, _NO_SNAPSHOT, all final; -EACCES
- * the successor ring may not be read, final; -ENOMEM, -EMFILE the position stays.
+ *            _EPOCH (the feed was made anew), _END, _NO_SNAPSHOT, _UNSUPPORTED (its
+ *            log is gone, and with it all states), all final; -EACCES the successor
+ *            ring may not be read, final; -ENOMEM, -EMFILE, -ENFILE the position stays.
  * Ownership: what @event points to is the reader's, valid until the next read
  *            call or ringtail_close().
  * Threads:   one call at a time on a reader.

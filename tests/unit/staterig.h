@@ -213,6 +213,53 @@ __attribute__((unused)) static void flip_blocks(uint64_t seq, uint64_t keep)
 
 #define ALL_BLOCKS UINT64_MAX
 
+/* In the log first, then by a ring of its own, as a daemon does it. */
+__attribute__((unused)) static void begin_epoch(struct rig *rig, uint64_t epoch)
+{
+	rig_close(rig);
+	t_ok(rt_log_new_epoch(&h.log, epoch, &h.fault));
+	rig->config.epoch = epoch;
+	rig->config.first_seq = h.log.next;
+	t_ok(rt_writer_open(rig->dir, &rig->config, RT_WRITER_NEW_EPOCH, RIG_BEAT_NS,
+			    &rig->fault, &rig->w));
+	assert_int_equal(rig->w->segment.geo.epoch, epoch);
+}
+
+__attribute__((unused)) static void write_snapshot(uint64_t epoch,
+						   const struct state *what)
+{
+	AUTO_CLOSE int dir = open(h.path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	const struct rt_snapshot_config config = { .name = RIG_FEED,
+						   .epoch = epoch,
+						   .seq = what->seq,
+						   .time_ns = time_of(what->seq),
+						   .file_mode = 0640,
+						   .uid = (uid_t)-1,
+						   .gid = (gid_t)-1 };
+	struct rt_snapshot_writer writer;
+	char name[32];
+
+	rt_snapshot_name(what->seq, name);
+	t_ok(rt_snapshot_create(dir, name, &config, &h.fault, &writer));
+	for (unsigned key = 0; key < N_KEYS; key++) {
+		static uint8_t value[1 << 16];
+		char text[16];
+		struct rt_state entry = {
+			.seq = what->keys[key],
+			.time_ns = time_of(what->keys[key]),
+			.key = (const uint8_t *)text,
+			.key_len = (uint16_t)key_of(key, text),
+			.value = value,
+			.value_len = (uint32_t)value_of(what->keys[key], value),
+		};
+
+		if (entry.seq)
+			t_ok(rt_snapshot_put(&writer, &entry, &h.fault));
+	}
+	t_ok(rt_snapshot_finish(&writer, &h.fault));
+	rt_snapshot_discard(&writer);
+}
+
 /*
  * ---- Reading ----
  */

@@ -4,6 +4,9 @@
  */
 #include "tests/unit/staterig.h"
 
+#include <poll.h>
+#include <sys/resource.h>
+
 /*
  * ---- Damage ----
  */
@@ -288,24 +291,290 @@ static void a_batch_that_holds_no_entry_says_what_it_takes(void **state)
 	assert_int_equal(rig_stats(r).entries, N_KEYS);
 }
 
-static void a_state_beyond_the_end_is_all_there_is(void **state)
+/*
+ * ---- Snapshots that cannot be had ----
+ */
+
+/* One that is as of nothing, too. */
+static void a_damaged_snapshot_of_an_empty_feed_is_an_error(void **state)
+{
+	struct rig *rig = begin(state);
+	struct state empty = { 0 };
+	struct ringtail_event e;
+	struct ringtail *r;
+
+	h.pad = 100;
+	empty.keys[3] = 1;
+	write_snapshot(EPOCH, &empty);
+	flip_blocks(0, ALL_BLOCKS);
+	put(1);
+	r = rig_read(rig, from_state());
+	t_is(next(r, &e), RINGTAIL_RESET);
+	t_is(next(r, &e), RINGTAIL_E_CORRUPT);
+	assert_non_null(strstr(ringtail_error(r), "ringtail snapshot " RIG_FEED));
+}
+
+/* The checksum of a batch is right, but there are fewer events than it says. */
+static void a_log_that_says_it_has_more_than_it_has_is_an_error(void **state)
+{
+	struct rig *rig = begin(state);
+	struct ringtail_event e;
+	struct ringtail *r;
+
+	put(1);
+	r = rig_read(rig, from_state());
+	t_is(next(r, &e), RINGTAIL_RESET);
+	rt_batch_reset(&h.batch, 2);
+	t_ok(rt_batch_one(&h.batch, RT_OP_PUT, 0, "k", 1, "v", 1, time_of(2)));
+	h.batch.n_events = 3;
+	t_ok(rt_log_append(&h.log, &h.batch, &h.fault));
+	for (unsigned i = 0; i < 3; i++)
+		rig_put(rig, 1);
+	t_is(rig_try(rig, from_state(), &r), RINGTAIL_E_CORRUPT);
+	assert_non_null(strstr(ringtail_error(NULL), "makes no sense"));
+}
+
+/* An overtaken reader of a feed whose log is about to be replaced. */
+static struct ringtail *between_two_histories(struct rig *rig)
+{
+	struct ringtail *r = rig_read(rig, resyncing(0));
+	struct ringtail_event e;
+
+	puts_of_all(100);
+	t_is(next(r, &e), RINGTAIL_EVENT);
+	t_ok(rename(h.path, t_path(rig->dir, "away")));
+	puts_of_all(500);
+	rt_reader_leave_log(r);
+	return r;
+}
+
+static void while_there_is_no_history_nobody_is_held(void **state)
+{
+	struct rig *rig = begin(state);
+	struct ringtail *r = between_two_histories(rig);
+	uint64_t first = ringtail_position(r);
+	struct ringtail_event e;
+
+	for (unsigned i = 0; i < 100; i++)
+		t_is(next(r, &e), RINGTAIL_NOTHING);
+	t_is(ringtail_next(r, &e, 5000000), RINGTAIL_NOTHING);
+	t_is(ringtail_borrow(r, &e, 0), RINGTAIL_NOTHING);
+	assert_int_equal(ringtail_position(r), first);
+	assert_int_equal(rig_stats(r).resets, 0);
+
+	/* A snapshot of what was written meanwhile. */
+	t_ok(rename(t_path(rig->dir, "away"), h.path));
+	snapshot();
+	trim(h.saved.seq + 1);
+	t_is(ringtail_next(r, &e, RINGTAIL_FOREVER), RINGTAIL_RESET);
+	gives_entries(r, &h.saved, 0, N_KEYS);
+	gives_changes(r, h.saved.seq);
+}
+
+static void a_history_that_never_comes_is_an_error(void **state)
+{
+	struct rig *rig = begin(state);
+	struct ringtail *r = between_two_histories(rig);
+	struct ringtail_event e;
+
+	t_is(next(r, &e), RINGTAIL_NOTHING);
+	assert_true(r->resync.give_up_ns > 1);
+	r->resync.give_up_ns = 1; /* as if it were that late */
+	t_is(ringtail_next(r, &e, RINGTAIL_FOREVER), RINGTAIL_E_UNSUPPORTED);
+	assert_non_null(strstr(ringtail_error(r), "snapshots"));
+	t_is(next(r, &e), RINGTAIL_E_UNSUPPORTED);
+}
+
+static void who_polls_is_woken_to_look_again(void **state)
+{
+	struct rig *rig = begin(state);
+	struct ringtail *r = between_two_histories(rig);
+	struct pollfd p = { .fd = ringtail_fd(r), .events = POLLIN };
+	struct ringtail_event e;
+
+	t_is(next(r, &e), RINGTAIL_NOTHING);
+	assert_true(r->pollfd->armed);
+	assert_int_equal(poll(&p, 1, -1), 1);
+	t_is(next(r, &e), RINGTAIL_NOTHING);
+}
+
+static void a_cancel_ends_the_wait_for_a_history(void **state)
+{
+	struct rig *rig = begin(state);
+	struct ringtail *r = between_two_histories(rig);
+	struct ringtail_event e;
+
+	t_is(next(r, &e), RINGTAIL_NOTHING);
+	ringtail_cancel(r);
+	t_is(ringtail_next(r, &e, RINGTAIL_FOREVER), RINGTAIL_E_CANCELED);
+}
+
+/* Which call will fail is not known, so all of them are tried. */
+static void want_of_descriptors_is_no_other_history(void **state)
+{
+	struct rig *rig = begin(state);
+	struct rlimit normal, few;
+	struct ringtail *readers[12];
+	struct ringtail_event e;
+	unsigned n_failed = 0;
+
+	put(1);
+	for (unsigned i = 0; i < 12; i++) {
+		readers[i] = rig_read(rig, resyncing(0));
+		t_is(next(readers[i], &e), RINGTAIL_EVENT);
+	}
+	begin_epoch(rig, EPOCH + 1);
+	put(2);
+	t_ok(getrlimit(RLIMIT_NOFILE, &normal));
+	few = normal;
+	for (unsigned i = 0; i < 12; i++) {
+		int outcome;
+
+		few.rlim_cur = (rlim_t)t_count_fds() + i;
+		t_ok(setrlimit(RLIMIT_NOFILE, &few));
+		outcome = ringtail_next(readers[i], &e, 0);
+		t_ok(setrlimit(RLIMIT_NOFILE, &normal));
+		n_failed += outcome == -EMFILE;
+		if (outcome == -EMFILE)
+			outcome = ringtail_next(readers[i], &e, 0);
+		t_is(outcome, RINGTAIL_EVENT);
+		assert_int_equal(e.seq, 2);
+		assert_int_equal(rig_stats(readers[i]).resets, 0);
+	}
+	assert_true(n_failed > 1);
+}
+
+/*
+ * ---- Held after all ----
+ */
+
+static void what_is_held_after_all_is_read_on(void **state)
+{
+	struct rig *rig = begin(state);
+	struct ringtail *r = rig_read(rig, resyncing(0));
+	char marker[RINGTAIL_MARKER_SIZE];
+	struct ringtail_event e;
+	uint64_t epoch;
+
+	puts_of_all(10);
+	snapshot();
+	for (uint64_t seq = 1; seq <= 10; seq++)
+		t_is(next(r, &e), RINGTAIL_EVENT);
+	begin_epoch(rig, EPOCH + 1);
+	t_is(rt_reader_resync(r, RINGTAIL_CAUSE_COMPACTED), RINGTAIL_NOTHING);
+	assert_int_equal(r->resync.phase, RT_RESYNC_NONE);
+	assert_true(ringtail_fd(r) >= 0);
+	t_is(next(r, &e), RINGTAIL_NOTHING); /* it is no first call */
+	assert_true(r->pollfd->armed);
+	t_ok(ringtail_marker(r, marker));
+	t_ok(ringtail_marker_parse(marker, NULL, &epoch));
+	assert_int_equal(epoch, EPOCH + 1);
+	put(1);
+	t_is(next(r, &e), RINGTAIL_EVENT);
+	assert_int_equal(e.seq, 11);
+}
+
+/* Who was told to forget everything gets a state, though it be an older one. */
+static void after_a_reset_there_is_a_state(void **state)
+{
+	struct rig *rig = begin(state);
+	struct ringtail_stats stats;
+	struct ringtail_event e;
+	struct state older;
+	struct ringtail *r;
+
+	puts_of_all(20);
+	snapshot();
+	older = h.saved;
+	puts_of_all(20);
+	r = rig_read(rig, resyncing(0));
+	for (uint64_t seq = 1; seq <= 30; seq++)
+		t_is(next(r, &e), RINGTAIL_EVENT);
+	snapshot();
+	flip_blocks(h.saved.seq, ALL_BLOCKS);
+	t_is(rt_reader_resync(r, RINGTAIL_CAUSE_COMPACTED), RINGTAIL_RESET);
+	gives_state(r, &older);
+	stats = rig_stats(r);
+	assert_int_equal(stats.start, older.seq);
+	assert_int_equal(stats.delivered, 0);
+	assert_int_equal(stats.lost, 0);
+	gives_changes(r, older.seq);
+}
+
+/*
+ * ---- An end ----
+ */
+
+static void a_state_is_never_beyond_the_end(void **state)
+{
+	struct rig *rig = begin(state);
+	struct ringtail_options o = from_state();
+	struct ringtail_event e;
+	struct state older;
+	struct ringtail *r;
+
+	begin_with_two(&older);
+	o.until = h.saved.seq - 1;
+	r = rig_read(rig, o);
+	gives_state(r, &older);
+	for (uint64_t seq = older.seq + 1; seq <= o.until; seq++)
+		t_is(next(r, &e), RINGTAIL_EVENT);
+	t_is(next(r, &e), RINGTAIL_E_END);
+
+	/* Not even what follows it need be held. */
+	o.until = older.seq;
+	r = rig_read(rig, o);
+	gives_state(r, &older);
+	t_is(next(r, &e), RINGTAIL_E_END);
+
+	o.until = h.saved.seq + 1;
+	r = rig_read(rig, o);
+	gives_state(r, &h.saved);
+	t_is(next(r, &e), RINGTAIL_EVENT);
+	t_is(next(r, &e), RINGTAIL_E_END);
+}
+
+static void without_a_snapshot_it_is_as_of_the_end(void **state)
+{
+	struct rig *rig = begin(state);
+	struct ringtail_options o = from_state();
+	struct ringtail_event e;
+	struct state then;
+	struct ringtail *r;
+
+	puts_of_all(10);
+	then = h.now;
+	puts_of_all(10);
+	o.until = then.seq;
+	r = rig_read(rig, o);
+	gives_state(r, &then);
+	t_is(next(r, &e), RINGTAIL_E_END);
+}
+
+static void an_end_that_no_snapshot_reaches_down_to_is_refused(void **state)
 {
 	struct rig *rig = begin(state);
 	struct ringtail_options o = from_state();
 	struct ringtail_event e;
 	struct ringtail *r;
 
+	put(1);
+	o.until = 7;
+	r = rig_read(rig, o);
+	gives_state(r, &h.now);
 	begin_amid(5);
+	t_is(rig_try(rig, o, &r), RINGTAIL_E_NO_SNAPSHOT);
+	assert_non_null(strstr(ringtail_error(NULL), "at or below seq 7"));
+
+	/* Nor does a gap end with a state that is of later. */
+	o = resyncing(0);
+	o.until = h.saved.seq + 5;
+	r = rig_read(rig, o);
+	t_is(next(r, &e), RINGTAIL_RESET);
+	rig_gap(r, 1, h.saved.seq, h.saved.seq - h.log.oldest + 1,
+		RINGTAIL_CAUSE_COMPACTED);
 	o.until = h.saved.seq - 1;
-	r = rig_read(rig, o);
-	gives_state(r, &h.saved);
-	t_is(next(r, &e), RINGTAIL_E_END);
-	o.until = h.saved.seq + 2;
-	r = rig_read(rig, o);
-	gives_state(r, &h.saved);
-	t_is(next(r, &e), RINGTAIL_EVENT);
-	t_is(next(r, &e), RINGTAIL_EVENT);
-	t_is(next(r, &e), RINGTAIL_E_END);
+	t_is(rig_try(rig, o, &r), RINGTAIL_E_NO_SNAPSHOT);
 }
 
 int main(void)
@@ -322,7 +591,18 @@ int main(void)
 		TR(cancel_stops_in_the_middle),
 		TR(a_state_never_arms_the_descriptor),
 		TR(a_batch_that_holds_no_entry_says_what_it_takes),
-		TR(a_state_beyond_the_end_is_all_there_is),
+		TR(a_damaged_snapshot_of_an_empty_feed_is_an_error),
+		TR(a_log_that_says_it_has_more_than_it_has_is_an_error),
+		TR(while_there_is_no_history_nobody_is_held),
+		TR(a_history_that_never_comes_is_an_error),
+		TR(who_polls_is_woken_to_look_again),
+		TR(a_cancel_ends_the_wait_for_a_history),
+		TR(want_of_descriptors_is_no_other_history),
+		TR(what_is_held_after_all_is_read_on),
+		TR(after_a_reset_there_is_a_state),
+		TR(a_state_is_never_beyond_the_end),
+		TR(without_a_snapshot_it_is_as_of_the_end),
+		TR(an_end_that_no_snapshot_reaches_down_to_is_refused),
 	};
 
 	return cmocka_run_group_tests_name("resync_trouble", tests, NULL, NULL);
