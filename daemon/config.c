@@ -190,8 +190,9 @@ struct rt_ring_config rt_config_ring(const struct rt_feed_config *feed)
 		.wake_mode = (uint32_t)feed->wake,
 		.mode = (mode_t)feed->mode,
 		.bell_mode = 0660,
-		.uid = feed->owner.n ? feed->owner.ids[0] : (uid_t)-1,
-		.gid = feed->group.n ? feed->group.ids[0] : (gid_t)-1,
+		/* Named even by default: what was given away comes back. */
+		.uid = feed->owner.n ? feed->owner.ids[0] : geteuid(),
+		.gid = feed->group.n ? feed->group.ids[0] : getegid(),
 	};
 }
 

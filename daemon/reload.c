@@ -92,11 +92,8 @@ static void swap_ids(struct rt_ids *a, struct rt_ids *b)
 static void apply(struct rt_server *server, struct rt_feed *feed,
 		  struct rt_feed_config *was, struct rt_feed_config *now)
 {
-	struct rt_access access = {
-		.mode = (mode_t)now->mode,
-		.uid = now->owner.n ? now->owner.ids[0] : (uid_t)-1,
-		.gid = now->group.n ? now->group.ids[0] : (gid_t)-1,
-	};
+	const struct rt_ring_config ring = rt_config_ring(now);
+	const struct rt_access access = { ring.mode, ring.uid, ring.gid };
 	struct rt_fault fault;
 
 	swap_ids(&was->publish_users, &now->publish_users);
@@ -107,9 +104,8 @@ static void apply(struct rt_server *server, struct rt_feed *feed,
 		swap_ids(&was->group, &now->group);
 		return;
 	}
-	if (access.mode == feed->mode &&
-	    (access.uid == (uid_t)-1 || access.uid == feed->uid) &&
-	    (access.gid == (gid_t)-1 || access.gid == feed->gid))
+	if (access.mode == feed->mode && access.uid == feed->uid &&
+	    access.gid == feed->gid)
 		return;
 	if (rt_server_set_access(server, feed, access, &fault) < 0)
 		rt_log(RT_LOG_ERROR, "SIGHUP: %s", fault.text);

@@ -578,6 +578,50 @@ static void settings_are_read_again(void **state)
 	assert_true(ring_has_mode(&mode));
 }
 
+struct owner {
+	uid_t uid;
+	gid_t gid;
+};
+
+/* Of everything that readers open. */
+static bool has_owner(void *arg)
+{
+	const struct owner *owner = arg;
+	static const char *const names[] = { "ring", "bell",
+					     "log/00000000000000000001.log" };
+	struct stat st;
+
+	for (size_t i = 0; i < T_N(names); i++) {
+		char path[64];
+
+		(void)snprintf(path, sizeof(path), "main/%s", names[i]);
+		if (stat(t_path(d.dir, path), &st) < 0 || st.st_uid != owner->uid ||
+		    st.st_gid != owner->gid)
+			return false;
+	}
+	return true;
+}
+
+/* Where the settings name nobody, it is the daemon's. */
+static void what_was_given_away_comes_back(void **state)
+{
+	struct owner alice = { ALICE, ALICE }, own = { geteuid(), getegid() };
+
+	(void)state;
+	t_daemon_start(&d, "--feed", "main,size=64K,durability=memory", NULL);
+	tool_says(0, "put main k v");
+	assert_true(has_owner(&own));
+	tool_says(0, "chown %d:%d main", ALICE, ALICE);
+	assert_true(has_owner(&alice));
+	assert_int_equal(kill(d.pid, SIGHUP), 0);
+	assert_true(t_within_ms(T_PATIENCE_MS, has_owner, &own));
+
+	tool_says(0, "chown %d:%d main", ALICE, ALICE);
+	assert_int_equal(t_daemon_stop(&d), 0);
+	t_daemon_restart(&d);
+	assert_true(has_owner(&own));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -590,6 +634,7 @@ int main(void)
 		T(only_root_and_the_daemons_user_may),
 		T(nonsense_is_refused),
 		T(settings_are_read_again),
+		T(what_was_given_away_comes_back),
 	};
 
 	if (geteuid() != 0)
