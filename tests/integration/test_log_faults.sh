@@ -79,6 +79,14 @@ disk_full()
 		redis-cli -s "$RINGTAIL_SOCKET" | grep . | tail -n 1)
 	holds "$answer" "feed 'full'" "No space left on device"
 	same "" "$(at full GET a)" "a value of a refused transaction"
+	for ((i = 0; i < 200; i++)); do # what is too little for a large one
+		[ "$(at full SET small v)" = OK ] || break
+		n=$((n + 1))
+	done
+	answer=$(printf 'SELECT full\nDEL k0 k1\nPING\n' | redis-cli -s "$RINGTAIL_SOCKET" |
+		grep . | tail -n +2)
+	same 2 "$(wc -l <<<"$answer")" "answers to a DEL that is refused, and a PING"
+	holds "$answer" "feed 'full'" "No space left on device" PONG
 	same OK "$(at free SET k v)" "another feed"
 	same "$n" "$(head_of full)" "head after a refused transaction"
 	same 1 "$(grep -c 'publishers are refused' "$daemon_log")" "times that it was logged"
