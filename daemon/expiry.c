@@ -190,6 +190,14 @@ void rt_lives_drop(struct rt_lives *lives, struct rt_entry *entry)
 		rt_lives_fini(lives); /* what many once needed */
 }
 
+void rt_lives_free(struct rt_lives *lives, struct rt_entry *entry)
+{
+	if (!entry)
+		return;
+	rt_lives_drop(lives, entry);
+	free(entry);
+}
+
 uint64_t rt_lives_next_ms(const struct rt_lives *lives)
 {
 	return lives->n_due ? lives->due[0].deadline_ms : UINT64_MAX;

@@ -64,6 +64,8 @@ int rt_lives_add(struct rt_lives *lives, struct rt_entry *entry, uint64_t deadli
 void rt_lives_wake(struct rt_lives *lives, struct rt_entry *entry);
 void rt_lives_sleep(struct rt_lives *lives, struct rt_entry *entry);
 void rt_lives_drop(struct rt_lives *lives, struct rt_entry *entry);
+/* ... and the entry; NULL is fine. */
+void rt_lives_free(struct rt_lives *lives, struct rt_entry *entry);
 
 /* NULL: it has none. */
 RT_INLINE const struct rt_life *rt_life_of(const struct rt_lives *lives,

@@ -8,6 +8,7 @@
 #include "store/presence.h"
 
 #define PRESENCE_TICKS 10u   /* seconds between two looks for what readers left */
+#define ACCESS_TICKS   60u   /* between two tries; each begins a segment */
 #define PRESENCE_MAX   1024u /* files that are looked at then */
 #define NS_PER_MS      UINT64_C(1000000)
 #define UNDO_KEEP      4096u /* room for undoing that stays between transactions */
@@ -15,14 +16,6 @@
 	(sizeof(struct rt_entry) + 24) /* what a key costs beside its bytes */
 #define LIFE_OVERHEAD (sizeof(struct rt_life) + sizeof(struct rt_due)) /* its terms */
 #define SWEEP_MAX     4096u /* keys that are due and deleted in one round */
-
-static void free_entry(struct rt_feed *feed, struct rt_entry *entry)
-{
-	if (!entry)
-		return;
-	rt_lives_drop(&feed->lives, entry);
-	free(entry);
-}
 
 /*
  * ---- Changes -----------------------------------------------------------------
@@ -48,6 +41,22 @@ struct rt_terms rt_feed_terms(const struct rt_feed *feed, const struct rt_entry 
 
 	return life ? (struct rt_terms){ life->deadline_ms, life->holder }
 		    : (struct rt_terms){ 0, NULL };
+}
+
+struct rt_state rt_feed_state(const struct rt_feed *feed, const struct rt_entry *entry)
+{
+	struct rt_terms terms = rt_feed_terms(feed, entry);
+
+	return (struct rt_state){
+		.seq = entry->seq,
+		.time_ns = entry->time_ns,
+		.deadline_ms = terms.deadline_ms,
+		.key = rt_entry_key(entry),
+		.value = rt_entry_value(entry),
+		.value_len = entry->value_len,
+		.key_len = (uint16_t)entry->key_len,
+		.flags = terms.holder ? RT_TERMS_BOUND : 0,
+	};
 }
 
 const struct rt_entry *rt_feed_get(const struct rt_feed *feed, const void *key,
@@ -155,7 +164,7 @@ static void changed(struct rt_feed *feed, struct rt_entry *now, struct rt_entry 
 	if (feed->in_txn)
 		feed->undo[feed->n_undo++] = (struct rt_undo){ now, was };
 	else
-		free_entry(feed, was);
+		rt_lives_free(&feed->lives, was);
 }
 
 /* Gives an entry its terms, if there are any; those for the log are set then too. */
@@ -199,7 +208,7 @@ static int put_entry(struct rt_feed *feed, uint64_t hash, const struct rt_entry 
 		r = emit(feed, RT_OP_PUT, flags, key, key_len, value, value_len,
 			 &extra);
 	if (r < 0) {
-		free_entry(feed, entry);
+		rt_lives_free(&feed->lives, entry);
 		return r;
 	}
 	stamp(feed, entry);
@@ -378,7 +387,7 @@ int rt_feed_commit(struct rt_feed *feed)
 		return RT_FEED_E_LOG;
 	}
 	for (size_t i = 0; i < feed->n_undo; i++)
-		free_entry(feed, feed->undo[i].was);
+		rt_lives_free(&feed->lives, feed->undo[i].was);
 	end_txn(feed);
 	return 0;
 }
@@ -392,7 +401,7 @@ void rt_feed_abort(struct rt_feed *feed)
 
 		if (undo.now) {
 			rt_table_remove(&feed->table, undo.now);
-			free_entry(feed, undo.now);
+			rt_lives_free(&feed->lives, undo.now);
 		}
 		if (undo.was) {
 			(void)rt_table_insert(&feed->table,
@@ -547,6 +556,8 @@ void rt_feed_sync_end(struct rt_feed *feed, int result)
 {
 	if (feed->n_stale_syncs)
 		feed->n_stale_syncs--;
+	else if (feed->journal.sync_fd < 0)
+		return;
 	else if (rt_journal_sync_end(&feed->journal, result) < 0 && feed->writer)
 		rt_feed_fail(feed);
 }
@@ -565,5 +576,7 @@ void rt_feed_tick(struct rt_feed *feed)
 		rt_log(RT_LOG_WARNING,
 		       "feed '%s': its bell was damaged; made a new one",
 		       feed->config->name);
+	if (feed->log_access_due && feed->writer && feed->ticks % ACCESS_TICKS == 0)
+		rt_feed_give_log(feed);
 	rt_retention_tick(feed);
 }

@@ -64,6 +64,7 @@ struct rt_feed {
 	struct rt_feed_counts counts_at_begin;
 	struct rt_retention retention;
 	unsigned n_stale_syncs; /* of logs that were left; to be passed over */
+	bool log_access_due;    /* the ring has moved, its log could not follow yet */
 	uint64_t rebuilt_from;  /* oldest seq that the table was built from */
 	unsigned ticks;
 	char reason[512];
@@ -71,7 +72,8 @@ struct rt_feed {
 
 /*
  * Opens the ring and builds the table from what it holds.  A negative result leaves
- * a feed that is not served, with the reason in it; closing it is still due.
+ * a feed that is not served, with the reason in it; closing it is still due.  @feed is
+ * all zero the first time.
  */
 int rt_feed_open(struct rt_feed *feed, const struct rt_config *config,
 		 const struct rt_feed_config *feed_config);
@@ -105,6 +107,9 @@ bool rt_feed_is_over(const struct rt_feed *feed, const struct rt_entry *entry);
 
 /* All zero if it has none. */
 struct rt_terms rt_feed_terms(const struct rt_feed *feed, const struct rt_entry *entry);
+
+/* The entry as a snapshot has it; key and value stay where they are. */
+struct rt_state rt_feed_state(const struct rt_feed *feed, const struct rt_entry *entry);
 
 /*
  * The three changes.  Errors: RT_E_TOO_BIG, RT_FEED_E_FULL, RT_FEED_E_LOG, -EINVAL an
@@ -183,6 +188,9 @@ struct rt_access {
  */
 int rt_feed_set_access(struct rt_feed *feed, struct rt_access access,
 		       struct rt_fault *fault);
+
+/* What of that the log could not follow is tried again. */
+void rt_feed_give_log(struct rt_feed *feed);
 
 /* Once a second: heartbeat, a new bell if somebody broke it, what is kept. */
 void rt_feed_tick(struct rt_feed *feed);

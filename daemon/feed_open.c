@@ -84,7 +84,8 @@ int rt_feed_open(struct rt_feed *feed, const struct rt_config *config,
 	*feed = (struct rt_feed){ .config = feed_config,
 				  .keeps_prev = feed_config->prev_value,
 				  .uid = (uid_t)-1,
-				  .gid = (gid_t)-1 };
+				  .gid = (gid_t)-1,
+				  .n_stale_syncs = feed->n_stale_syncs };
 	r = rt_table_init(&feed->table, rt_random64());
 	if (!r)
 		r = rt_feed_log_path(config, feed_config, path);
@@ -133,12 +134,26 @@ void rt_feed_close(struct rt_feed *feed)
 		rt_feed_sweep(feed);
 	if (feed->writer)
 		(void)rt_feed_flush(feed); /* a failure is logged there */
-	if (feed->journal.writer)
+	if (feed->journal.writer) {
+		feed->n_stale_syncs += feed->journal.sync_fd >= 0;
 		rt_journal_close(&feed->journal, true);
+	}
 	feed->writer = NULL;
 	rt_feed_forget(feed);
 	free(feed->undo);
 	feed->undo = NULL;
+}
+
+void rt_feed_give_log(struct rt_feed *feed)
+{
+	struct rt_fault fault;
+
+	if (rt_log_set_access(&feed->journal.log, feed->mode, feed->uid, feed->gid,
+			      &fault) < 0)
+		return; /* said when it was asked for */
+	feed->log_access_due = false;
+	rt_log(RT_LOG_INFO, "feed '%s': its log may be read as its ring is",
+	       feed->config->name);
 }
 
 int rt_feed_set_access(struct rt_feed *feed, struct rt_access access,
@@ -169,6 +184,9 @@ int rt_feed_set_access(struct rt_feed *feed, struct rt_access access,
 		rt_feed_fail(feed);
 	else
 		see_owner(feed);
+	feed->log_access_due = r < 0 && feed->writer && feed->journal.has_log &&
+			       feed->mode == access.mode && feed->uid == access.uid &&
+			       feed->gid == access.gid;
 	if (r < 0) {
 		*fault = feed->journal.fault;
 		return r;

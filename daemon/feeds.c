@@ -53,17 +53,17 @@ static int open_feed(struct rt_server *server, unsigned i)
 	/* Amid a run as well, this round is the first that it can lose. */
 	if (server->loop)
 		feed->round = server->round - 1;
-	if (r < 0)
-		return r;
-	rt_retention_open(feed, &server->snapshotter);
-	if (server->loop)
-		r = rt_feed_detach(feed, server->wake_fd);
+	if (!r) {
+		rt_retention_open(feed, &server->snapshotter);
+		r = server->loop ? rt_feed_detach(feed, server->wake_fd) : 0;
+		if (r < 0)
+			rt_feed_set_reason(feed, strerror(-r));
+	}
 	if (r < 0) {
-		rt_feed_close(feed);
-		(void)snprintf(feed->reason, sizeof(feed->reason), "%s", strerror(-r));
+		if (!feed->failed)
+			rt_feed_close(feed); /* its locks are for the next try */
 		return r;
 	}
-	server->n_served++;
 	rt_log(RT_LOG_INFO, "feed '%s': at seq %llu, %zu keys from seq %llu on",
 	       config->name, (unsigned long long)rt_feed_seq(feed), feed->table.n,
 	       (unsigned long long)feed->rebuilt_from);
@@ -110,15 +110,16 @@ int rt_feeds_open(struct rt_server *server)
 		return -ENOMEM;
 	for (unsigned i = 0; i < n; i++)
 		try_open(server, i);
-	return server->n_served ? 0 : -ENOENT;
+	return rt_feeds_served(server) ? 0 : -ENOENT;
 }
 
-/* What sessions may do was worked out when they selected the feed. */
-static void tell_sessions(struct rt_server *server, struct rt_feed *feed)
+unsigned rt_feeds_served(const struct rt_server *server)
 {
-	for (struct rt_session *s = server->sessions; s; s = s->next)
-		if (s->feed == feed)
-			rt_session_select(s, feed);
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < server->config->n_feeds; i++)
+		n += server->feeds[i].writer != NULL;
+	return n;
 }
 
 int rt_feeds_open_again(struct rt_server *server, struct rt_feed *feed)
@@ -127,7 +128,7 @@ int rt_feeds_open_again(struct rt_server *server, struct rt_feed *feed)
 
 	server->retries[i] = (struct rt_retry){ 0 };
 	try_open(server, i);
-	tell_sessions(server, feed);
+	rt_sessions_judge(server, feed);
 	return feed->writer ? 0 : -EIO;
 }
 
@@ -148,6 +149,6 @@ void rt_feeds_retry(struct rt_server *server, bool all)
 		}
 		rt_feed_close(feed);
 		try_open(server, i);
-		tell_sessions(server, feed);
+		rt_sessions_judge(server, feed);
 	}
 }

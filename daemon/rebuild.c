@@ -5,14 +5,6 @@
 
 #define RESERVE_MAX (UINT64_C(1) << 26)
 
-static void forget(struct rt_feed *feed, struct rt_entry *entry)
-{
-	if (!entry)
-		return;
-	rt_lives_drop(&feed->lives, entry);
-	free(entry);
-}
-
 /* Connections of the past are gone: what was bound to any of them is over. */
 static int apply_terms(struct rt_feed *feed, struct rt_entry *entry,
 		       const struct rt_item *item)
@@ -49,7 +41,7 @@ static int apply_put(struct rt_feed *feed, uint64_t hash, const struct rt_item *
 				     item->value_len);
 		if (!entry)
 			return -ENOMEM;
-		forget(feed, rt_table_insert(&feed->table, entry));
+		rt_lives_free(&feed->lives, rt_table_insert(&feed->table, entry));
 	}
 	entry->seq = item->seq;
 	entry->time_ns = item->time_ns;
@@ -67,7 +59,7 @@ static int apply(struct rt_feed *feed, uint64_t hash, const struct rt_item *item
 	entry = rt_table_find(&feed->table, hash, item->key, item->key_len);
 	if (entry) {
 		rt_table_remove(&feed->table, entry);
-		forget(feed, entry);
+		rt_lives_free(&feed->lives, entry);
 	}
 	return 0;
 }

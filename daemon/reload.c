@@ -10,11 +10,12 @@
 #include "daemon/server.h"
 #include "daemon/session.h"
 
-/* What sessions were allowed was worked out when they selected their feeds. */
-static void judge_sessions(struct rt_server *server)
+/* Does the ring have it?  All that it does not say is as it is. */
+static bool has_access(const struct rt_feed *feed, struct rt_access access)
 {
-	for (struct rt_session *s = server->sessions; s; s = s->next)
-		rt_session_select(s, s->feed);
+	return access.mode == feed->mode &&
+	       (access.uid == (uid_t)-1 || access.uid == feed->uid) &&
+	       (access.gid == (gid_t)-1 || access.gid == feed->gid);
 }
 
 int rt_server_set_access(struct rt_server *server, struct rt_feed *feed,
@@ -23,14 +24,15 @@ int rt_server_set_access(struct rt_server *server, struct rt_feed *feed,
 	struct rt_feed_config *config = &server->config->feeds[feed - server->feeds];
 	int r = rt_feed_set_access(feed, access, fault);
 
-	if (!r) {
+	/* The ring may have moved, and its log not: that is tried again. */
+	if (feed->writer && has_access(feed, access)) {
 		/* So that a feed that is opened again is as it is now. */
 		config->mode = feed->mode;
 		config->owner.n = config->group.n = 1;
 		config->owner.ids[0] = feed->uid;
 		config->group.ids[0] = feed->gid;
 	}
-	judge_sessions(server);
+	rt_sessions_judge(server, feed);
 	return r;
 }
 
@@ -98,14 +100,13 @@ static void apply(struct rt_server *server, struct rt_feed *feed,
 
 	swap_ids(&was->publish_users, &now->publish_users);
 	swap_ids(&was->publish_groups, &now->publish_groups);
-	if (!feed->writer) { /* for when it is opened */
+	if (!feed->writer) { /* what it will be opened with */
 		was->mode = now->mode;
 		swap_ids(&was->owner, &now->owner);
 		swap_ids(&was->group, &now->group);
 		return;
 	}
-	if (access.mode == feed->mode && access.uid == feed->uid &&
-	    access.gid == feed->gid)
+	if (has_access(feed, access) && !feed->log_access_due)
 		return;
 	if (rt_server_set_access(server, feed, access, &fault) < 0)
 		rt_log(RT_LOG_ERROR, "SIGHUP: %s", fault.text);
@@ -130,7 +131,7 @@ void rt_server_reload(struct rt_server *server)
 		if (wanted)
 			apply(server, &server->feeds[i], &was->feeds[i], wanted);
 	}
-	judge_sessions(server);
+	rt_sessions_judge(server, NULL);
 	rt_config_fini(&now);
 	rt_log(RT_LOG_INFO, "SIGHUP: settings were read again");
 }

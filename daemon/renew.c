@@ -133,6 +133,34 @@ static void say(const struct change *c, const char *what)
 	       (unsigned long long)rt_feed_seq(c->feed), c->feed->table.n);
 }
 
+/* Connections hold nothing in it any more, and what they watched has changed. */
+static void forget_sessions(struct change *c)
+{
+	for (struct rt_session *s = c->server->sessions; s; s = s->next)
+		rt_session_forget(s, c->feed);
+}
+
+/* All of it is read again, from the folder. */
+static int open_again(struct change *c)
+{
+	struct rt_feed *feed = c->feed;
+	struct rt_feed_counts counts = feed->counts;
+	int r;
+
+	rt_feed_forget(feed);
+	free(feed->undo);
+	rt_close_fd(&c->lock_fd);
+	c->lock_fd = -1; /* its journal takes it */
+	r = rt_feeds_open_again(c->server, feed);
+	feed->counts = counts;
+	if (r < 0)
+		rt_fault_set(c->fault, "feed '%s': %.400s", feed->config->name,
+			     feed->reason);
+	else
+		take_up(c);
+	return r;
+}
+
 /*
  * ---- Reset -------------------------------------------------------------------
  */
@@ -146,17 +174,7 @@ struct lending {
 static void lend(void *arg, const struct rt_entry *entry)
 {
 	struct lending *l = arg;
-	struct rt_terms terms = rt_feed_terms(l->feed, entry);
-	struct rt_state state = {
-		.seq = entry->seq,
-		.time_ns = entry->time_ns,
-		.deadline_ms = terms.deadline_ms,
-		.key = rt_entry_key(entry),
-		.value = rt_entry_value(entry),
-		.value_len = entry->value_len,
-		.key_len = (uint16_t)entry->key_len,
-		.flags = terms.holder ? RT_TERMS_BOUND : 0,
-	};
+	struct rt_state state = rt_feed_state(l->feed, entry);
 
 	if (!l->result)
 		l->result = rt_delta_lend(&l->delta, &state);
@@ -207,26 +225,38 @@ static int ignore_event(void *arg, const struct rt_item *item)
 	return 0;
 }
 
-static int reopen(struct change *c)
+/* The table stays, and so do the connections that hold keys in it. */
+static int reopen_journal(struct change *c, struct rt_fault *fault)
 {
 	static const struct rt_log_base base = { ignore_begin, ignore_state, NULL };
 	struct rt_feed *feed = c->feed;
-	struct rt_fault fault = { "out of memory" };
 	int r = rt_journal_open(&feed->journal, c->server->config->dir, c->log_path,
-				feed->config, ignore_event, NULL, &base, &fault);
+				feed->config, ignore_event, NULL, &base, fault);
 
-	if (!r)
-		feed->writer = feed->journal.writer;
-	if (!r)
-		r = rt_feed_detach(feed, c->server->wake_fd);
-	if (r < 0) {
-		feed->writer = NULL;
-		rt_feed_set_reason(feed, fault.text);
-		rt_log(RT_LOG_ERROR, "feed '%s' is not served any more: %s",
-		       feed->config->name, feed->reason);
-		rt_fault_set(c->fault, "feed '%s': %.400s", feed->config->name,
-			     feed->reason);
+	if (r < 0)
 		return r;
+	feed->writer = feed->journal.writer;
+	r = rt_feed_detach(feed, c->server->wake_fd);
+	if (r < 0) {
+		rt_fault_set(fault, "%s", strerror(-r));
+		rt_journal_close(&feed->journal, false);
+		feed->writer = NULL;
+	}
+	return r;
+}
+
+/* If that fails, it is opened as at start, now or, as the server plans it, later. */
+static int reopen(struct change *c)
+{
+	struct rt_feed *feed = c->feed;
+	struct rt_fault fault = { "out of memory" };
+
+	if (reopen_journal(c, &fault) < 0) {
+		rt_feed_set_reason(feed, fault.text);
+		rt_log(RT_LOG_ERROR, "feed '%s' was not opened after its reset: %s",
+		       feed->config->name, feed->reason);
+		forget_sessions(c);
+		return open_again(c);
 	}
 	rt_retention_open(feed, &c->server->snapshotter);
 	take_up(c);
@@ -312,12 +342,19 @@ static int find_seq(struct change *c, uint64_t *ret)
 	return 0;
 }
 
+static int go_on(void *server)
+{
+	beat(server);
+	return 0;
+}
+
 static int prepare_file(struct change *c, const char *path)
 {
 	AUTO(rt_snapshot_close) struct rt_snapshot snapshot = RT_SNAPSHOT_NONE;
 	struct rt_merge merge;
 	uint64_t seq = 0;
-	int r = rt_snapshot_verify(AT_FDCWD, path, path, c->fault, NULL);
+	int r = rt_snapshot_verify_while(AT_FDCWD, path, path, go_on, c->server,
+					 c->fault, NULL);
 
 	if (!r)
 		r = rt_snapshot_open(AT_FDCWD, path, path, c->fault, &snapshot);
@@ -332,36 +369,6 @@ static int prepare_file(struct change *c, const char *path)
 	return rt_renew_prepare(&c->renew, &merge, c->fault);
 }
 
-/* Connections hold nothing in it any more, and what they watched has changed. */
-static void forget_sessions(struct change *c)
-{
-	for (struct rt_session *s = c->server->sessions; s; s = s->next)
-		rt_session_forget(s, c->feed);
-}
-
-/* All of it is read again, from the folder. */
-static int open_again(struct change *c)
-{
-	struct rt_feed *feed = c->feed;
-	struct rt_feed_counts counts = feed->counts;
-	unsigned stale = feed->n_stale_syncs;
-	int r;
-
-	rt_feed_forget(feed);
-	free(feed->undo);
-	rt_close_fd(&c->lock_fd);
-	c->lock_fd = -1; /* its journal takes it */
-	r = rt_feeds_open_again(c->server, feed);
-	feed->counts = counts;
-	feed->n_stale_syncs = stale;
-	if (r < 0)
-		rt_fault_set(c->fault, "feed '%s': %.400s", feed->config->name,
-			     feed->reason);
-	else
-		take_up(c);
-	return r;
-}
-
 int rt_feed_restore(struct rt_server *server, struct rt_feed *feed, const char *path,
 		    struct rt_fault *fault)
 {
@@ -374,10 +381,8 @@ int rt_feed_restore(struct rt_server *server, struct rt_feed *feed, const char *
 		r = prepare_file(&c, path);
 	if (r < 0)
 		return r;
-	if (was_open) {
+	if (was_open)
 		let_go(&c);
-		server->n_served--;
-	}
 	r = rt_renew_swap(&c.renew, fault);
 	if (!r || was_open) {
 		forget_sessions(&c);

@@ -340,17 +340,7 @@ struct copy {
 static void add_state(void *arg, const struct rt_entry *entry)
 {
 	struct copy *copy = arg;
-	struct rt_terms terms = rt_feed_terms(copy->feed, entry);
-	struct rt_state state = {
-		.seq = entry->seq,
-		.time_ns = entry->time_ns,
-		.deadline_ms = terms.deadline_ms,
-		.key = rt_entry_key(entry),
-		.value = rt_entry_value(entry),
-		.value_len = entry->value_len,
-		.key_len = (uint16_t)entry->key_len,
-		.flags = terms.holder ? RT_TERMS_BOUND : 0,
-	};
+	struct rt_state state = rt_feed_state(copy->feed, entry);
 
 	if (!copy->result)
 		copy->result = rt_delta_set(copy->delta, &state);

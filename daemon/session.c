@@ -111,6 +111,13 @@ void rt_session_forget(struct rt_session *session, const struct rt_feed *feed)
 			session->watches[i].seq = UINT64_MAX; /* as no key has */
 }
 
+void rt_sessions_judge(struct rt_server *server, const struct rt_feed *feed)
+{
+	for (struct rt_session *s = server->sessions; s; s = s->next)
+		if (!feed || s->feed == feed)
+			rt_session_select(s, s->feed);
+}
+
 void rt_session_select(struct rt_session *session, struct rt_feed *feed)
 {
 	session->feed = feed;

@@ -89,6 +89,8 @@ bool rt_session_may_read(const struct rt_session *session, const struct rt_feed 
 
 /* Selects a feed. */
 void rt_session_select(struct rt_session *session, struct rt_feed *feed);
+/* What sessions may do with @feed, or with any (NULL), has changed. */
+void rt_sessions_judge(struct rt_server *server, const struct rt_feed *feed);
 
 /* Of the selected feed; NULL: no key was ever bound. */
 RT_INLINE struct rt_holder *rt_session_holder(const struct rt_session *session)

@@ -105,3 +105,23 @@ rm "$RINGTAIL_DIR/second/ring"
 kill -HUP "$daemon_pid"
 within_patience put second || fail "SIGHUP had it not tried"
 daemon_stop
+
+echo "# SIGHUP: it is opened as the settings say then"
+cat >"$work/config" <<EOF
+data = $data
+[feed first]
+size = 64K
+[feed second]
+size = 64K
+mode = 0600
+EOF
+rm -rf "${RINGTAIL_DIR:?}" "$data"
+mkdir "$data"
+echo nonsense >"$data/second"
+daemon_start --config "$work/config"
+sed -i 's/mode = 0600/mode = 0640/' "$work/config"
+rm "$data/second"
+kill -HUP "$daemon_pid"
+within_patience put second || fail "SIGHUP had it not tried"
+same 640 "$(stat -c %a "$RINGTAIL_DIR/second/ring")" "the mode of its ring"
+daemon_stop
