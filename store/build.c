@@ -321,6 +321,21 @@ static size_t memory_of(const struct builder *b,
 	       writer->index_cap;
 }
 
+/* 1; negative.  What changed is in order; so what is not comes from the old one. */
+static int put_merged(struct builder *b, struct rt_snapshot_writer *writer,
+		      const struct rt_state *state)
+{
+	int r = rt_snapshot_put(writer, state, b->fault);
+
+	if (r == -EINVAL && b->has_old) {
+		rt_fault_set(b->fault, "%s: damaged: its keys are out of order",
+			     b->old.what);
+		b->bad_old = true;
+		return RT_E_CORRUPT;
+	}
+	return r < 0 ? r : 1;
+}
+
 static int write_merged(struct builder *b, struct rt_snapshot_writer *writer)
 {
 	struct rt_merge merge;
@@ -333,11 +348,8 @@ static int write_merged(struct builder *b, struct rt_snapshot_writer *writer)
 		if (!r)
 			r = rt_merge_next(&merge, b->fault, &state);
 		b->bad_old = r == RT_E_CORRUPT;
-		if (r == 1) {
-			int e = rt_snapshot_put(writer, &state, b->fault);
-
-			r = e < 0 ? e : 1;
-		}
+		if (r == 1)
+			r = put_merged(b, writer, &state);
 	}
 	b->built.peak_bytes = rt_max(b->built.peak_bytes, memory_of(b, writer));
 	return r;
@@ -355,7 +367,8 @@ static int write_file(struct builder *b, const char *file, bool last)
 		.uid = build->uid,
 		.gid = build->gid,
 		.sync = build->sync,
-		.keep = build->keep && last,
+		/* What a step leaves beside a backup is in nobody's way either. */
+		.keep = build->keep && (last || build->out_file),
 		.io = build->io,
 	};
 	AUTO(rt_snapshot_discard) struct rt_snapshot_writer writer;
@@ -369,11 +382,14 @@ static int write_file(struct builder *b, const char *file, bool last)
 	if (!r)
 		r = rt_snapshot_finish(&writer, b->fault);
 	b->built.n_steps++;
+	b->built.n_entries = writer.n_entries;
+	b->built.n_bytes = writer.n_bytes;
+	b->built.file_size = rt_snapshot_size(&writer);
 	return r;
 }
 
 /* What was written is what the next step begins with. */
-static int take_over(struct builder *b, const char *file, bool last)
+static int take_over(struct builder *b, const char *file)
 {
 	const struct rt_build *build = b->build;
 	char what[512];
@@ -384,14 +400,12 @@ static int take_over(struct builder *b, const char *file, bool last)
 	b->has_old = false;
 	(void)snprintf(what, sizeof(what), "%s", file);
 	r = rt_snapshot_open(build->out_dir_fd, file, what, b->fault, &b->old);
-	if (r < 0)
-		return r;
-	b->has_old = true;
-	if (build->out_file && !last)
+	b->has_old = !r;
+	if (build->out_file)
 		(void)unlinkat(build->out_dir_fd, file, 0); /* it stays open */
-	else if (!build->out_file && !last)
+	else if (!r)
 		(void)rt_snapshots_prune(build->out_dir_fd); /* else at the end */
-	return 0;
+	return r;
 }
 
 /* One file: of what has been gathered so far. */
@@ -408,7 +422,7 @@ static int write_step(struct builder *b, bool last)
 		return -ENAMETOOLONG;
 	rt_delta_sort(&b->delta);
 	r = write_file(b, name, last);
-	return r < 0 ? r : take_over(b, name, last);
+	return r < 0 || last ? r : take_over(b, name);
 }
 
 static int build_all(struct builder *b, uint64_t limit)
@@ -420,8 +434,12 @@ static int build_all(struct builder *b, uint64_t limit)
 		r = find_old(b, limit);
 	if (r < 0)
 		return r;
-	if (b->has_old && b->seq == b->build->limit && !b->build->out_file)
+	if (b->has_old && b->seq == b->build->limit && !b->build->out_file) {
+		b->built.n_entries = b->old.footer.n_entries;
+		b->built.n_bytes = b->old.footer.n_bytes;
+		b->built.file_size = b->old.file_size;
 		return 0; /* there is one already */
+	}
 	while (more) {
 		more = gather(b);
 		if (more < 0)
@@ -451,9 +469,6 @@ int rt_snapshot_build(const struct rt_build *build, struct rt_fault *fault,
 
 		if (!r) {
 			b.built.seq = b.seq;
-			b.built.n_entries = b.old.footer.n_entries;
-			b.built.n_bytes = b.old.footer.n_bytes;
-			b.built.file_size = b.old.file_size;
 			*ret = b.built;
 			return 0;
 		}

@@ -97,7 +97,8 @@ struct rt_built {
 
 /*
  * Makes the snapshot as of @build->limit; nothing is made if there is one already.
- * Each step that is a snapshot by itself prunes those before it.
+ * Each step but the last that is a snapshot by itself prunes those before it; after the
+ * last the caller does, rt_snapshots_prune().
  * RT_E_NO_SNAPSHOT: history does not reach back to a snapshot, or to the begin.
  */
 int rt_snapshot_build(const struct rt_build *build, struct rt_fault *fault,

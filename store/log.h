@@ -73,7 +73,8 @@ struct rt_log_report {
 			   maybe */
 	bool created;
 	uint64_t base; /* seq of the snapshot that was taken over; 0: there was none */
-	/* A snapshot that was no good, with the reason; it was left as it is. */
+	/* A snapshot that was no good, with the reason.  It was left as it is, unless it
+	 * is of an event that the log does not have. */
 	struct rt_fault bad_snapshot; /* empty: all are good */
 	/* of rt_log_verify(): */
 	uint64_t oldest;  /* first seq of the oldest segment; 0: there is none */

@@ -160,8 +160,9 @@ struct rt_snapshot_writer {
 };
 
 /*
- * Begins <@file>.new in the folder; finish renames it to @file.  What fails leaves the
- * folder as it was, with a text that names the file; discard is then still due.
+ * Begins <@file>.new in the folder; finish renames it to @file.  What fails gives a
+ * text that names the file; discard is then still due, and leaves the folder as it was.
+ * Only if nothing but the sync of the folder failed, the file has its name already.
  */
 int rt_snapshot_create(int dir_fd, const char *file,
 		       const struct rt_snapshot_config *config, struct rt_fault *fault,
@@ -170,6 +171,13 @@ int rt_snapshot_create(int dir_fd, const char *file,
 int rt_snapshot_put(struct rt_snapshot_writer *writer, const struct rt_state *state,
 		    struct rt_fault *fault);
 int rt_snapshot_finish(struct rt_snapshot_writer *writer, struct rt_fault *fault);
+
+/* Of the file, once it is finished. */
+RT_INLINE uint64_t rt_snapshot_size(const struct rt_snapshot_writer *writer)
+{
+	return writer->offset + writer->index_len + sizeof(struct rt_snap_footer);
+}
+
 void rt_snapshot_discard(struct rt_snapshot_writer *writer);
 
 /*

@@ -12,6 +12,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+
 #include "shm/segment.h"
 #include "store/build.h"
 #include "store/log.h"
@@ -369,6 +372,60 @@ static void a_damaged_snapshot_is_passed_over(void **state)
 	t_ok(build(rig));
 	is_as_the_model(rig, "second");
 	(void)close(fd);
+}
+
+/* Two keys of the newest change places, with a checksum that is right. */
+static void one_that_is_out_of_order_is_passed_over(void **state)
+{
+	const size_t checked = offsetof(struct rt_snap_block, size);
+	struct rig *rig = *state;
+	struct rt_snap_header header;
+	struct rt_snap_block block;
+	struct rt_snap_entry entry;
+	AUTO_FREE char *bytes = NULL;
+	char *at;
+	size_t len;
+
+	run(rig, 3000);
+	t_ok(build(rig));
+	run(rig, 10);
+	t_ok(build(rig));
+	bytes = t_read_file(t_path(rig->dir, name_of(rig->built.seq)), &len);
+	at = bytes + RT_SNAP_START;
+	memcpy(&header, bytes, sizeof(header));
+	memcpy(&block, at, sizeof(block));
+	memcpy(&entry, at + sizeof(block), sizeof(entry));
+	memset(at + sizeof(block) + sizeof(entry), 0xff, entry.key_len);
+	block.check =
+		XXH3_64bits_withSeed(at + checked, block.size - checked, header.salt);
+	memcpy(at, &block, sizeof(block));
+	t_write_file(t_path(rig->dir, name_of(rig->built.seq)), bytes, len);
+	run(rig, 10);
+	t_ok(build(rig));
+	is_as_the_model(rig, name_of(rig->built.seq));
+}
+
+/* What a step leaves beside a backup does not cost a file of the same name. */
+static void a_file_that_is_there_is_kept_by_steps_too(void **state)
+{
+	struct rig *rig = *state;
+	AUTO_FREE char *kept = NULL;
+	size_t len;
+
+	run(rig, 3000);
+	rig->build.budget = 100 << 10;
+	rig->build.out_file = "backup";
+	rig->build.keep = true;
+	t_write_file(t_path(rig->dir, "backup.part"), "mine", 4);
+	t_is(build(rig), -EEXIST);
+	assert_non_null(strstr(rig->fault.text, "backup.part"));
+	kept = t_read_file(t_path(rig->dir, "backup.part"), &len);
+	assert_int_equal(len, 4);
+	assert_int_equal(unlink(t_path(rig->dir, "backup.part")), 0);
+	t_ok(build(rig));
+	assert_true(rig->built.n_steps > 1);
+	is_as_the_model(rig, "backup");
+	assert_int_equal(access(t_path(rig->dir, "backup.part"), F_OK), -1);
 }
 
 static void without_a_usable_snapshot_and_the_begin_it_is_refused(void **state)
@@ -730,6 +787,8 @@ int main(void)
 		T(what_is_changed_again_and_again_needs_no_file),
 		T(a_damaged_snapshot_is_passed_over),
 		T(without_a_usable_snapshot_and_the_begin_it_is_refused),
+		T(one_that_is_out_of_order_is_passed_over),
+		T(a_file_that_is_there_is_kept_by_steps_too),
 		T(a_batch_that_lies_is_an_error),
 		T(with_all_damaged_the_log_alone_may_do),
 		T(one_of_another_history_is_not_used),
