@@ -8,6 +8,7 @@
  * lies in memory that is there, and what verification accepts is in order and whole.
  */
 #include <fcntl.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 
@@ -20,9 +21,10 @@
 #include "tests/fuzz/patches.h"
 
 #define FILE_NAME "00000000000000000050.snap"
-#define FILE_MAX  (256u << 10)
+#define FILE_MAX  (512u << 10)
 #define PART      8192u /* in which changes are made */
 #define N_ENTRIES 24
+#define N_BLOCKS  4
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -44,7 +46,7 @@ static void clean_up(void)
 	(void)rmdir(dir);
 }
 
-/* Two blocks: some small entries and a large one; then the others. */
+/* Blocks of some small entries and a large one; then one of the others. */
 static void make_original(void)
 {
 	const struct rt_snapshot_config config = {
@@ -73,13 +75,13 @@ static void make_original(void)
 			.key = (uint8_t *)key,
 			.key_len = (uint16_t)snprintf(key, sizeof(key), "key/%02u", i),
 			.value = value,
-			.value_len = i == N_ENTRIES / 2 ? sizeof(value) : i,
+			.value_len = i % 6 == 5 && i < 18 ? sizeof(value) : i,
 		};
 
 		must(rt_snapshot_put(&writer, &state, NULL) == 0);
 	}
 	must(rt_snapshot_finish(&writer, NULL) == 0);
-	must(writer.n_blocks == 2);
+	must(writer.n_blocks == N_BLOCKS);
 	rt_snapshot_discard(&writer);
 
 	int fd = openat(dir_fd, FILE_NAME, O_RDONLY | O_CLOEXEC);
@@ -107,14 +109,17 @@ static void repair_checks(uint8_t *bytes)
 	struct rt_snap_header header;
 	struct rt_snap_footer footer, original;
 	struct rt_snap_block block;
+	size_t at = RT_SNAP_START;
 
 	memcpy(&header, bytes, sizeof(header));
 	header.check =
 		XXH64(bytes, offsetof(struct rt_snap_header, check), RT_SNAP_MAGIC);
 	memcpy(bytes, &header, sizeof(header));
-	memcpy(&block, file + RT_SNAP_START, sizeof(block));
-	repair_block(bytes, RT_SNAP_START, header.salt);
-	repair_block(bytes, RT_SNAP_START + block.size, header.salt);
+	for (unsigned i = 0; i < N_BLOCKS; i++) {
+		memcpy(&block, file + at, sizeof(block));
+		repair_block(bytes, at, header.salt);
+		at += block.size;
+	}
 	memcpy(&original, file + len - sizeof(original), sizeof(original));
 	memcpy(&footer, bytes + len - sizeof(footer), sizeof(footer));
 	footer.index_check = XXH3_64bits_withSeed(bytes + original.index_offset,
@@ -166,6 +171,16 @@ static uint64_t read_from(struct rt_snapshot *snapshot, const char *key)
 	return n;
 }
 
+/* One entry, from a block that is read alone. */
+static void peek(struct rt_snapshot *snapshot, const char *key)
+{
+	struct rt_state state;
+
+	if (rt_snapshot_seek(snapshot, (const uint8_t *)key, strlen(key), NULL) == 0 &&
+	    rt_snapshot_next(snapshot, NULL, &state) == 1)
+		must(sum_of(&state) != UINT_MAX); /* so that nobody leaves it out */
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct rt_snapshot snapshot;
@@ -182,6 +197,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		return 0;
 	}
 	must((read_from(&snapshot, "") == snapshot.footer.n_entries) || !valid);
+	peek(&snapshot, "key/03");
+	peek(&snapshot, "key/14");
+	peek(&snapshot, "key/08");
 	(void)read_from(&snapshot, "key/03");
 	(void)read_from(&snapshot, "key/12");
 	(void)read_from(&snapshot, "key/20");
