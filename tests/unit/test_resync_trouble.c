@@ -430,7 +430,9 @@ static void want_of_descriptors_is_no_other_history(void **state)
 	for (unsigned i = 0; i < 12; i++) {
 		int outcome;
 
-		few.rlim_cur = (rlim_t)t_count_fds() + i;
+		if (i % 2)
+			rt_reader_leave_log(readers[i]);
+		few.rlim_cur = (rlim_t)t_count_fds() + i / 2;
 		t_ok(setrlimit(RLIMIT_NOFILE, &few));
 		outcome = ringtail_next(readers[i], &e, 0);
 		t_ok(setrlimit(RLIMIT_NOFILE, &normal));

@@ -545,6 +545,16 @@ static void a_closed_feed_can_be_looked_at(void **state)
 }
 
 #ifdef T_HAS_NO_MEMORY
+static uint64_t marker_seq_of(struct ringtail_view *view)
+{
+	char marker[RINGTAIL_MARKER_SIZE];
+	uint64_t seq;
+
+	t_ok(ringtail_view_marker(view, marker));
+	t_ok(ringtail_marker_parse(marker, &seq, NULL));
+	return seq;
+}
+
 /* Wherever memory runs out: it is at a boundary and stops, or goes on later. */
 static void run_out_of_memory(struct ringtail_view *view, unsigned *n_stopped)
 {
@@ -557,6 +567,7 @@ static void run_out_of_memory(struct ringtail_view *view, unsigned *n_stopped)
 	if (r)
 		t_is(r, -ENOMEM);
 	assert_true(shows(view, &f.state, true));
+	assert_int_equal(marker_seq_of(view), f.state.seq);
 	r = ringtail_view_poll(view, 0);
 	if (r >= 0) {
 		poll_all(view);
