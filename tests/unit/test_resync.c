@@ -450,12 +450,15 @@ static void who_continues_a_history_gets_no_state(void **state)
 static void a_new_history_is_read_from_its_state(void **state)
 {
 	struct rig *rig = begin(state);
-	struct ringtail *r = rig_read(rig, resyncing(0));
+	struct ringtail_options o = resyncing(0);
 	char marker[RINGTAIL_MARKER_SIZE];
 	struct ringtail_stats stats;
 	struct ringtail_event e;
+	struct ringtail *r;
 	uint64_t epoch;
 
+	o.presence = "seen";
+	r = rig_read(rig, o);
 	puts_of_all(50);
 	for (uint64_t seq = 1; seq <= 20; seq++)
 		t_is(next(r, &e), RINGTAIL_EVENT);
@@ -473,6 +476,10 @@ static void a_new_history_is_read_from_its_state(void **state)
 	t_ok(ringtail_marker(r, marker));
 	t_ok(ringtail_marker_parse(marker, NULL, &epoch));
 	assert_int_equal(epoch, EPOCH); /* its seq means nothing in the new one */
+	assert_non_null(r->presence);
+	rt_presence_write(r, RT_PRESENCE_RUNNING);
+	assert_int_equal(r->presence->record.epoch, EPOCH); /* nor does the position */
+	assert_int_equal(r->presence->record.position, 50);
 	gives_entries(r, &h.saved, 0, N_KEYS);
 	t_ok(ringtail_marker(r, marker));
 	t_ok(ringtail_marker_parse(marker, NULL, &epoch));
