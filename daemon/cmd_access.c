@@ -8,28 +8,6 @@
 
 #define WORD_MAX 128u
 
-/* The feed of the first argument, if the session may manage it; else an error reply. */
-static struct rt_feed *managed_feed(struct rt_session *session,
-				    const struct rt_request *request)
-{
-	struct rt_arg name = rt_arg(request, 1);
-	struct rt_feed *feed = rt_server_feed(session->server, name.ptr, name.len);
-	char who[128];
-
-	if (!rt_may_manage(&session->peer)) {
-		rt_session_error(session,
-				 "NOPERM %s may not change who reads a feed; root and "
-				 "the daemon's own user may",
-				 rt_peer_text(&session->peer, who, sizeof(who)));
-		return NULL;
-	}
-	if (!feed)
-		rt_session_error(session,
-				 "ERR no feed '%.*s'; RINGTAIL.FEEDS lists them",
-				 (int)rt_min(name.len, 80), (const char *)name.ptr);
-	return feed;
-}
-
 /* An argument as a text; false if it cannot be one. */
 static bool word_of(struct rt_arg arg, char ret[WORD_MAX])
 {
@@ -53,7 +31,8 @@ static void set_access(struct rt_session *session, struct rt_feed *feed,
 
 void rt_cmd_ringtail_chmod(struct rt_session *session, const struct rt_request *request)
 {
-	struct rt_feed *feed = managed_feed(session, request);
+	struct rt_feed *feed =
+		rt_managed_feed(session, request, "change who reads a feed");
 	struct rt_access access = { .uid = (uid_t)-1, .gid = (gid_t)-1 };
 	char word[WORD_MAX];
 	uint64_t mode;
@@ -93,7 +72,8 @@ static bool parse_owner(struct rt_session *session, char *word, struct rt_access
 
 void rt_cmd_ringtail_chown(struct rt_session *session, const struct rt_request *request)
 {
-	struct rt_feed *feed = managed_feed(session, request);
+	struct rt_feed *feed =
+		rt_managed_feed(session, request, "change who reads a feed");
 	struct rt_access access = { .uid = (uid_t)-1, .gid = (gid_t)-1 };
 	char word[WORD_MAX];
 

@@ -11,9 +11,7 @@ void rt_cmd_select(struct rt_session *session, const struct rt_request *request)
 	if (!feed && rt_arg_int(name, &number))
 		rt_session_error(session, "ERR DB index is out of range");
 	else if (!feed)
-		rt_session_error(session,
-				 "ERR no feed '%.*s'; RINGTAIL.FEEDS lists them",
-				 (int)rt_min(name.len, 80), (const char *)name.ptr);
+		rt_no_feed(session, name);
 	else if (!feed->writer)
 		rt_not_served(session, feed);
 	else {

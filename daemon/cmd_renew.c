@@ -6,28 +6,6 @@
 #include "daemon/renew.h"
 #include "shm/marker.h"
 
-/* The feed that is named, if the client may do that to it. */
-static struct rt_feed *feed_to_renew(struct rt_session *session,
-				     const struct rt_request *request, const char *what)
-{
-	struct rt_arg name = rt_arg(request, 1);
-	struct rt_feed *feed = rt_server_feed(session->server, name.ptr, name.len);
-	char who[128];
-
-	if (!rt_may_manage(&session->peer)) {
-		rt_session_error(session,
-				 "NOPERM %s may not %s feeds; root and the daemon's "
-				 "own user may",
-				 rt_peer_text(&session->peer, who, sizeof(who)), what);
-		return NULL;
-	}
-	if (!feed)
-		rt_session_error(session,
-				 "ERR no feed '%.*s'; RINGTAIL.FEEDS lists them",
-				 (int)rt_min(name.len, 80), (const char *)name.ptr);
-	return feed;
-}
-
 static void reply_history(struct rt_session *session, const struct rt_feed *feed)
 {
 	char marker[RT_MARKER_LEN + 1];
@@ -44,7 +22,7 @@ static void reply_history(struct rt_session *session, const struct rt_feed *feed
 
 void rt_cmd_ringtail_reset(struct rt_session *session, const struct rt_request *request)
 {
-	struct rt_feed *feed = feed_to_renew(session, request, "reset");
+	struct rt_feed *feed = rt_managed_feed(session, request, "reset feeds");
 	struct rt_fault fault = { "out of memory" };
 
 	if (!feed)
@@ -58,7 +36,7 @@ void rt_cmd_ringtail_reset(struct rt_session *session, const struct rt_request *
 void rt_cmd_ringtail_restore(struct rt_session *session,
 			     const struct rt_request *request)
 {
-	struct rt_feed *feed = feed_to_renew(session, request, "restore");
+	struct rt_feed *feed = rt_managed_feed(session, request, "restore feeds");
 	struct rt_fault fault = { "out of memory" };
 	struct rt_arg file = rt_arg(request, 2);
 	char path[PATH_MAX];

@@ -317,6 +317,31 @@ void rt_not_served(struct rt_session *session, const struct rt_feed *feed)
 			 may_read ? ": " : "", may_read ? feed->reason : "");
 }
 
+void rt_no_feed(struct rt_session *session, struct rt_arg name)
+{
+	rt_session_error(session, "ERR no feed '%.*s'; RINGTAIL.FEEDS lists them",
+			 (int)rt_min(name.len, 80), (const char *)name.ptr);
+}
+
+struct rt_feed *rt_managed_feed(struct rt_session *session,
+				const struct rt_request *request, const char *what)
+{
+	struct rt_arg name = rt_arg(request, 1);
+	struct rt_feed *feed = rt_server_feed(session->server, name.ptr, name.len);
+	char who[128];
+
+	if (!rt_may_manage(&session->peer)) {
+		rt_session_error(
+			session,
+			"NOPERM %s may not %s; root and the daemon's own user may",
+			rt_peer_text(&session->peer, who, sizeof(who)), what);
+		return NULL;
+	}
+	if (!feed)
+		rt_no_feed(session, name);
+	return feed;
+}
+
 /* May the session do this to the feed, and can the feed do it? */
 RT_INLINE bool is_allowed(struct rt_session *session, const struct rt_command *command)
 {

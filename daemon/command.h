@@ -76,6 +76,16 @@ RT_COLD void rt_change_refused(struct rt_session *session, int error, size_t key
 /* The error for a feed that is not served: why, to who may read it. */
 RT_COLD void rt_not_served(struct rt_session *session, const struct rt_feed *feed);
 
+/* The error for a feed that there is not. */
+RT_COLD void rt_no_feed(struct rt_session *session, struct rt_arg name);
+
+/*
+ * The feed that the first argument names, for what only root and the daemon's own user
+ * may do, @what; NULL after an error reply.
+ */
+struct rt_feed *rt_managed_feed(struct rt_session *session,
+				const struct rt_request *request, const char *what);
+
 /* The value of a key; @entry NULL: there is none. */
 void rt_reply_entry(struct rt_session *session, const struct rt_entry *entry);
 
