@@ -49,10 +49,6 @@ static int play_item(struct rt_writer *w, const struct rt_item *item)
 	return r;
 }
 
-/*
- * Lets the transactions of a batch out into the ring.  One that is too big for it,
- * which only the past can hold, ends that: RT_E_TOO_BIG, and too_big_for_ring is set.
- */
 int rt_journal_play(struct rt_journal *j, const uint8_t *data, uint64_t from)
 {
 	struct rt_writer *w = j->writer;
@@ -88,7 +84,6 @@ bool rt_journal_is_synced(const struct rt_journal *j)
 	return j->has_log && j->log.config.mode != RT_LOG_MEMORY;
 }
 
-/* What readers are shown of the log. */
 void rt_journal_show(const struct rt_journal *j)
 {
 	struct rt_hot *hot = j->writer->hot;
