@@ -374,21 +374,33 @@ static int check_nothing(const struct rt_walk *walk, struct rt_fault *fault)
 	return RT_E_CORRUPT;
 }
 
-/*
- * Without a snapshot the events have to be all there, or the state is not.  What was
- * cut by a version that made none is served as it always was.
- */
+#define WAYS_OUT \
+	": put back what is missing, or give the feed the state of a backup with " \
+	"'ringtail restore', or move the folder away to begin anew"
+
+/* Without a snapshot the events have to be all there, or the state is not. */
 static int check_no_base(const struct rt_walk *walk, struct rt_fault *fault)
 {
+	const char *what = walk->reader.what, *why = walk->bad_snapshot.text;
+	uint64_t oldest;
+
 	if (!walk->segments.n)
 		return check_nothing(walk, fault);
-	if (!walk->bad_snapshot.text[0] || walk->segments.first_seqs[0] == 1)
+	oldest = walk->segments.first_seqs[0];
+	if (oldest > walk->begin)
+		rt_fault_set(fault,
+			     "%.200s%s: its oldest event is of seq %" PRIu64
+			     ", and no snapshot has the state of before" WAYS_OUT,
+			     why[0] ? why : what, why[0] ? "; and the log is cut" : "",
+			     oldest);
+	else if (why[0] && oldest != 1)
+		rt_fault_set(fault,
+			     "%.300s; and the log begins with seq %" PRIu64
+			     ": restore the file, or remove it to go on with what the "
+			     "log holds",
+			     why, oldest);
+	else
 		return 0;
-	rt_fault_set(
-		fault,
-		"%.300s; and the log begins with seq %" PRIu64
-		": restore the file, or remove it to go on with what the log holds",
-		walk->bad_snapshot.text, walk->segments.first_seqs[0]);
 	return RT_E_CORRUPT;
 }
 
@@ -456,6 +468,7 @@ static int find_base(struct rt_walk *walk, uint64_t limit, struct rt_fault *faul
 			     walk->reader.what);
 		return r;
 	}
+	walk->begin = n ? epochs[0].first_seq : UINT64_MAX;
 	if (!n) { /* then nothing says which history a snapshot is of */
 		r = check_no_base(walk, fault);
 		return r < 0 ? r : walk->base->begin(walk->base->arg, 0, 0);
@@ -466,9 +479,7 @@ static int find_base(struct rt_walk *walk, uint64_t limit, struct rt_fault *faul
 		return r;
 	rt_fault_set(fault,
 		     "%s: its newest snapshot is of seq %" PRIu64
-		     " and its oldest event %" PRIu64
-		     ": restore what is missing, or remove the snapshots to go on with "
-		     "what the log holds",
+		     ", and its oldest event of seq %" PRIu64 WAYS_OUT,
 		     walk->reader.what, walk->base_seq, walk->segments.first_seqs[0]);
 	return RT_E_CORRUPT;
 }

@@ -28,6 +28,7 @@ struct rt_walk {
 	uint64_t stillborn; /* first seq of a last segment that is none; 0: no such */
 	const struct rt_log_base *base; /* NULL: every event is visited */
 	bool has_base;
+	uint64_t begin;    /* seq at which the log began; a later oldest one was cut */
 	uint64_t base_seq; /* events above it are visited */
 	uint64_t base_ns;  /* time of that event */
 	uint64_t n_since;  /* bytes of batches that are not wholly below */

@@ -164,11 +164,12 @@ static int write_snapshot(const struct rt_renew *renew, int dir_fd,
 
 static int write_texts(const struct rt_renew *renew, int dir_fd)
 {
-	const struct rt_epoch epoch = { renew->snapshot.epoch,
-					renew->snapshot.seq + 1 };
+	const uint64_t seq = renew->snapshot.seq;
+	/* The snapshot is the first of it: events alone are not the whole history. */
+	const struct rt_epoch epoch = { renew->snapshot.epoch, rt_max(seq, 1) };
 	int r = rt_epochs_write(dir_fd, &epoch, 1);
 
-	return r < 0 ? r : rt_state_write(dir_fd, "clean", epoch.first_seq);
+	return r < 0 ? r : rt_state_write(dir_fd, "clean", seq + 1);
 }
 
 /* The small files are synced by themselves, and are to be of the same owner. */

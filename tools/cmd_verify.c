@@ -22,6 +22,7 @@ struct verdict {
 	struct rt_log_report log;
 	size_t n_epochs;
 	uint64_t epoch; /* the newest; 0: not known */
+	uint64_t begin; /* seq at which the log began; 0: not known */
 	size_t n_snapshots, n_valid;
 	uint64_t newest_snapshot, snapshot_bytes; /* of those that are valid */
 	struct rt_fault damage;
@@ -66,8 +67,10 @@ static void check_epochs(struct verdict *v)
 			     v->log.next - 1);
 	if (fault.text[0])
 		note(v, r, &fault);
-	else
-		v->epoch = epochs[v->n_epochs - 1].epoch;
+	if (r < 0 || !v->n_epochs)
+		return;
+	v->epoch = epochs[v->n_epochs - 1].epoch;
+	v->begin = epochs[0].first_seq;
 }
 
 static void check_state(struct verdict *v)
@@ -134,15 +137,19 @@ static void check_rule(struct verdict *v, uint64_t newest_seen)
 	uint64_t newest;
 	size_t n;
 
-	if (!v->n_snapshots || v->log.oldest <= v->newest_snapshot + 1)
+	/* A log from its begin on is the state by itself. */
+	if (!v->log.n_segments || v->log.oldest <= v->newest_snapshot + 1 ||
+	    (!v->n_snapshots && (!v->begin || v->log.oldest <= v->begin)))
 		return;
 	/* Or has the log been cut meanwhile, since there is another one now? */
 	if (rt_snapshots_list(v->dir_fd, &newest, 1, &n) == 0 && n &&
 	    newest > newest_seen)
 		return;
 	rt_fault_set(&fault,
-		     "%s: there is no valid snapshot that its log goes on from, which "
-		     "begins with seq %" PRIu64,
+		     "%s: the state of before seq %" PRIu64
+		     ", its oldest event, is missing: there is no valid snapshot that "
+		     "the log goes on from; put it back, or give the feed the state of "
+		     "a backup with 'ringtail restore'",
 		     v->path, v->log.oldest);
 	note(v, 0, &fault);
 }
@@ -163,9 +170,9 @@ static void check_snapshots(struct verdict *v, const uint64_t *seqs, size_t n)
 }
 
 /* Is it the folder of a log at all? */
-static bool is_log(const struct verdict *v)
+static bool is_log(const struct verdict *v, size_t n_snapshots)
 {
-	return v->log.n_segments || v->n_snapshots || has_file(v, "epochs") ||
+	return v->log.n_segments || n_snapshots || has_file(v, "epochs") ||
 	       has_file(v, "state");
 }
 
@@ -184,17 +191,18 @@ static void verify(struct verdict *v)
 		note(v, r, &fault);
 		v->log = (struct rt_log_report){ 0 }; /* it did not get to the end */
 	}
-	check_snapshots(v, seqs, n);
-	if (r < 0)
-		return;
-	if (is_log(v)) {
-		check_epochs(v);
-		check_state(v);
+	if (!r && !is_log(v, n)) {
+		rt_fault_set(&fault,
+			     "%s: holds no log: no segment, no snapshot, no epochs",
+			     v->path);
+		note(v, 0, &fault);
 		return;
 	}
-	rt_fault_set(&fault, "%s: holds no log: no segment, no snapshot, no epochs",
-		     v->path);
-	note(v, 0, &fault);
+	if (!r) {
+		check_epochs(v);
+		check_state(v);
+	}
+	check_snapshots(v, seqs, n);
 }
 
 static void say(const struct verdict *v)

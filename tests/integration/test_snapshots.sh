@@ -392,8 +392,33 @@ repaired()
 	done
 	daemon_args+=(--feed other)
 	daemon_restart
-	grep -q "feed 'main' is not served: .*\.snap.*restore the file" "$daemon_log" ||
+	grep -q "feed 'main' is not served: .*\.snap.*put back what is missing" "$daemon_log" ||
 		fail "not said"
+	daemon_stop
+
+	begins "nor with all of them gone, since what was cut is in none"
+	rm "$data"/main/*.snap
+	: >"$daemon_log"
+	daemon_restart
+	grep -q "feed 'main' is not served: .*its oldest event is of seq [0-9]*, and no \
+snapshot has the state of before: .*ringtail restore" "$daemon_log" || fail "not said"
+	daemon_stop
+	file=$(tool verify "$data/main" 2>&1) && fail "verify calls it valid"
+	[[ $file == *"the state of before seq "*", its oldest event, is missing"* ]] ||
+		fail "verify: $file"
+
+	begins "nor after a reset, whose state is in its snapshot only"
+	afresh --data "$data" --feed main,size=64K,segment=64K --feed other
+	fill 1 10
+	tool reset main --yes >/dev/null
+	fill 11 12
+	daemon_kill
+	rm "$data"/main/*.snap
+	: >"$daemon_log"
+	daemon_restart
+	grep -q "feed 'main' is not served: .*no snapshot has the state" "$daemon_log" ||
+		fail "not said"
+	tool verify "$data/main" >/dev/null 2>&1 && fail "verify calls it valid"
 	daemon_stop
 }
 

@@ -263,9 +263,13 @@ static void with_none_that_is_good_the_log_has_to_be_whole(void **state)
 	rig->config.base = &callbacks;
 	t_is(lr_try(rig), RT_E_CORRUPT);
 	assert_non_null(strstr(rig->fault.text, ".snap"));
-	assert_non_null(strstr(rig->fault.text, "restore the file"));
+	assert_non_null(strstr(rig->fault.text, "no snapshot has the state of before"));
 	assert_int_equal(unlink(snapshot_path(rig, s.first_seqs[1])), 0);
-	begins_with(rig, 0, s.first_seqs[1]);
+	t_is(lr_try(rig), RT_E_CORRUPT);
+	assert_non_null(strstr(rig->fault.text, "no snapshot has the state of before"));
+	assert_non_null(strstr(rig->fault.text, "ringtail restore"));
+	make_snapshot(rig, s.first_seqs[1], LR_EPOCH);
+	begins_with(rig, s.first_seqs[1], s.first_seqs[1] + 1);
 	rt_segments_fini(&s);
 }
 
@@ -306,6 +310,18 @@ static void one_that_stands_alone_has_to_be_good(void **state)
 	assert_int_equal(unlink(t_path(rig->path, "epochs")), 0);
 	t_is(lr_try(rig), RT_E_CORRUPT);
 	assert_int_equal(access(path, F_OK), 0);
+}
+
+/* It was begun with what a ring held; nothing was cut from it. */
+static void one_that_began_later_is_whole(void **state)
+{
+	struct logrig *rig = *state;
+
+	rig->config.first_seq = 31;
+	fill(rig, 1);
+	lr_close(rig);
+	rig->config.base = &callbacks;
+	begins_with(rig, 0, 31);
 }
 
 static void one_that_was_never_written_begins_again(void **state)
@@ -504,6 +520,7 @@ int main(void)
 		T(one_that_is_damaged_is_passed_over),
 		T(with_none_that_is_good_the_log_has_to_be_whole),
 		T(one_that_stands_alone_has_to_be_good),
+		T(one_that_began_later_is_whole),
 		T(one_that_was_never_written_begins_again),
 		T(a_hole_behind_it_is_damage),
 		T(one_of_another_history_is_none),
