@@ -99,15 +99,15 @@ static int write_table(struct rt_snap_job *job)
 	if (!r)
 		r = rt_build_sync_log(job->build.out_dir_fd, &job->build,
 				      job->synced + 1, config.seq, &job->fault);
-	if (r < 0)
-		return r;
+	if (!r)
+		r = rt_snapshot_finish(&writer, &job->fault);
 	job->built = (struct rt_built){
 		.seq = config.seq,
 		.n_entries = writer.n_entries,
 		.n_events = writer.n_entries,
 		.peak_bytes = job->table->n_bytes,
 	};
-	return rt_snapshot_finish(&writer, &job->fault);
+	return r;
 }
 
 void rt_snap_job_run(struct rt_snap_job *job)

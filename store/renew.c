@@ -148,8 +148,8 @@ static int put_all(const struct rt_renew *renew, struct rt_snapshot_writer *writ
 	return r;
 }
 
-static int write_snapshot(const struct rt_renew *renew, int dir_fd,
-			  struct rt_merge *from, struct rt_fault *fault)
+static int write_snapshot(struct rt_renew *renew, int dir_fd, struct rt_merge *from,
+			  struct rt_fault *fault)
 {
 	AUTO(rt_snapshot_discard) struct rt_snapshot_writer writer;
 	char name[32];
@@ -159,7 +159,10 @@ static int write_snapshot(const struct rt_renew *renew, int dir_fd,
 	r = rt_snapshot_create(dir_fd, name, &renew->snapshot, fault, &writer);
 	if (!r)
 		r = put_all(renew, &writer, from, fault);
-	return r < 0 ? r : rt_snapshot_finish(&writer, fault);
+	if (!r)
+		r = rt_snapshot_finish(&writer, fault);
+	renew->n_entries = writer.n_entries; /* the last block's too, by now */
+	return r;
 }
 
 static int write_texts(const struct rt_renew *renew, int dir_fd)
@@ -191,8 +194,8 @@ static int own_texts(int dir_fd)
 	return 0;
 }
 
-static int prepare(const struct rt_renew *renew, const char *path,
-		   struct rt_merge *state, struct rt_fault *fault)
+static int prepare(struct rt_renew *renew, const char *path, struct rt_merge *state,
+		   struct rt_fault *fault)
 {
 	AUTO_CLOSE int dir_fd = -1;
 	int r = make_folder(path, &dir_fd);
@@ -212,7 +215,7 @@ static int prepare(const struct rt_renew *renew, const char *path,
 	return r < 0 ? fail(renew, fault, "write", r) : 0;
 }
 
-int rt_renew_prepare(const struct rt_renew *renew, struct rt_merge *state,
+int rt_renew_prepare(struct rt_renew *renew, struct rt_merge *state,
 		     struct rt_fault *fault)
 {
 	struct rt_renew full = *renew;
@@ -232,6 +235,7 @@ int rt_renew_prepare(const struct rt_renew *renew, struct rt_merge *state,
 		full.snapshot.epoch = rt_random64();
 	rt_renew_clean(renew->log_path); /* of a crash */
 	r = prepare(&full, path, state, fault);
+	renew->n_entries = full.n_entries;
 	if (r < 0)
 		rt_renew_clean(renew->log_path);
 	return r;

@@ -18,14 +18,15 @@ struct rt_renew {
 	/* What the snapshot shall say; events go on behind its seq, in its epoch, which
 	 * is a random one if it is 0. */
 	struct rt_snapshot_config snapshot;
-	bool drop_bound; /* leaves out keys that are bound to connections */
+	bool drop_bound;    /* leaves out keys that are bound to connections */
+	uint64_t n_entries; /* of the new snapshot, once it is prepared */
 	/* Called every now and then while it is prepared; NULL: not. */
 	void (*alive)(void *arg);
 	void *alive_arg;
 };
 
 /* Makes <folder>.new with what @state gives.  Nothing is left of it if that fails. */
-int rt_renew_prepare(const struct rt_renew *renew, struct rt_merge *state,
+int rt_renew_prepare(struct rt_renew *renew, struct rt_merge *state,
 		     struct rt_fault *fault);
 
 /* Swaps the two.  If it fails, all is as it was, <folder>.new too. */

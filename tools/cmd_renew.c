@@ -191,7 +191,7 @@ static int run_restore(struct rt_tool *tool)
 		       o.fault.text[0] ? o.fault.text : ringtail_strerror(r));
 		return RT_EXIT_FAILED;
 	}
-	say(o.name, "restored", o.renew.snapshot.seq, o.from.footer.n_entries);
+	say(o.name, "restored", o.renew.snapshot.seq, o.renew.n_entries);
 	return fflush(stdout) ? RT_EXIT_FAILED : RT_EXIT_DONE;
 }
 

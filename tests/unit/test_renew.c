@@ -61,7 +61,7 @@ static struct rt_renew plan(const struct logrig *rig, uint64_t seq)
 	};
 }
 
-static int prepare(struct logrig *rig, const struct rt_renew *renew)
+static int prepare(struct logrig *rig, struct rt_renew *renew)
 {
 	struct rt_delta delta = { 0 };
 	struct rt_merge merge;
@@ -186,6 +186,7 @@ static void keys_of_connections_can_be_left_out(void **state)
 	make_log(rig);
 	renew.drop_bound = true;
 	t_ok(prepare(rig, &renew));
+	assert_int_equal(renew.n_entries, 40);
 	t_ok(rt_renew_swap(&renew, &rig->fault));
 	is_new(rig, 1000, 40);
 	rt_renew_clean(rig->path);
