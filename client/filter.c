@@ -5,16 +5,13 @@
 
 #include "shm/bell.h"
 #include "shm/layout.h"
+#include "store/snapshot.h"
 
 #define ALL_OPS (RINGTAIL_OPS_PUT | RINGTAIL_OPS_DELETE | RINGTAIL_OPS_MESSAGE)
 
 static int compare(struct rt_bytes a, struct rt_bytes b)
 {
-	int order = memcmp(a.at, b.at, rt_min(a.len, b.len));
-
-	if (order)
-		return order;
-	return a.len < b.len ? -1 : a.len > b.len;
+	return rt_key_compare(a.at, a.len, b.at, b.len);
 }
 
 static int compare_keys(const void *a, const void *b)

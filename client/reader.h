@@ -94,6 +94,16 @@ RT_INLINE bool rt_passes(int e)
 	return e == -ENOMEM || e == -EMFILE || e == -ENFILE;
 }
 
+/* When a wait ends that begins now; UINT64_MAX: never. */
+RT_INLINE uint64_t rt_deadline(uint64_t now, int64_t timeout_ns)
+{
+	uint64_t end;
+
+	if (timeout_ns < 0 || __builtin_add_overflow(now, (uint64_t)timeout_ns, &end))
+		return UINT64_MAX;
+	return end;
+}
+
 RT_INLINE bool rt_reader_wants(const struct ringtail *r, const struct rt_event *ev)
 {
 	return r->filters.all ||

@@ -13,6 +13,7 @@
 #ifndef RINGTAIL_CLIENT_VIEW_ORDER_H
 #define RINGTAIL_CLIENT_VIEW_ORDER_H
 
+#include "store/snapshot.h"
 #include "store/table.h"
 
 struct rt_order {
@@ -29,11 +30,7 @@ struct rt_order {
 RT_INLINE int rt_entry_compare(const struct rt_entry *entry, const void *key,
 			       size_t len)
 {
-	int order = memcmp(rt_entry_key(entry), key, rt_min(entry->key_len, len));
-
-	if (order)
-		return order;
-	return (entry->key_len > len) - (entry->key_len < len);
+	return rt_key_compare(rt_entry_key(entry), entry->key_len, key, len);
 }
 
 /* Frees what left the table; the other entries are the table's. */

@@ -171,16 +171,6 @@ void rt_view_thread_end(struct ringtail_view *view)
  * ---- Waiting ----
  */
 
-static uint64_t deadline_of(int64_t timeout_ns)
-{
-	uint64_t end;
-
-	if (timeout_ns < 0 || __builtin_add_overflow(rt_now_ns(CLOCK_MONOTONIC),
-						     (uint64_t)timeout_ns, &end))
-		return UINT64_MAX;
-	return end;
-}
-
 static void sleep_until(struct ringtail_view *view, uint64_t deadline)
 {
 	struct timespec until = {
@@ -263,8 +253,10 @@ int ringtail_view_wait(struct ringtail_view *view, uint64_t seq, int64_t timeout
 	if (atomic_load(&view->seq) >= seq)
 		return RINGTAIL_VIEW_ALREADY;
 	if (view->threaded)
-		return wait_threaded(view, seq, deadline_of(timeout_ns));
-	return wait_polling(view, seq, deadline_of(timeout_ns));
+		return wait_threaded(
+			view, seq, rt_deadline(rt_now_ns(CLOCK_MONOTONIC), timeout_ns));
+	return wait_polling(view, seq,
+			    rt_deadline(rt_now_ns(CLOCK_MONOTONIC), timeout_ns));
 }
 
 const char *ringtail_view_error(const struct ringtail_view *view)

@@ -91,15 +91,6 @@ int rt_reader_arm(struct ringtail *r)
  * ---- Waiting ----
  */
 
-static uint64_t deadline_of(uint64_t now, int64_t timeout_ns)
-{
-	uint64_t end;
-
-	if (timeout_ns < 0 || __builtin_add_overflow(now, (uint64_t)timeout_ns, &end))
-		return UINT64_MAX;
-	return end;
-}
-
 /*
  * Where the payload of the next event will most likely be: behind that of the one
  * before. To ask for that line while waiting for the slot lets both come at once; where
@@ -287,11 +278,11 @@ int rt_reader_wait(struct ringtail *r, int (*try)(struct ringtail *r, void *arg)
 		return RINGTAIL_NOTHING;
 
 	now = rt_now_ns(CLOCK_MONOTONIC);
-	deadline = deadline_of(now, timeout_ns);
+	deadline = rt_deadline(now, timeout_ns);
 	if (r->wait == RINGTAIL_WAIT_SPIN)
 		return spin_until(r, try, arg, deadline);
 	if (r->wait == RINGTAIL_WAIT_SPIN_SLEEP) {
-		until = rt_min(deadline, deadline_of(now, (int64_t)rt_min(r->spin_ns,
+		until = rt_min(deadline, rt_deadline(now, (int64_t)rt_min(r->spin_ns,
 									  INT64_MAX)));
 		outcome = spin_until(r, try, arg, until);
 		if (outcome != RINGTAIL_NOTHING)

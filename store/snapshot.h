@@ -111,8 +111,14 @@ struct rt_state {
 	bool deleted; /* only in what is to be merged: the key is gone */
 };
 
-/* <0, 0, >0 as memcmp(). */
-int rt_key_compare(const uint8_t *a, size_t a_len, const uint8_t *b, size_t b_len);
+/* The order of keys: <0, 0, >0 as memcmp(). */
+RT_INLINE int rt_key_compare(const uint8_t *a, size_t a_len, const uint8_t *b,
+			     size_t b_len)
+{
+	int order = memcmp(a, b, a_len < b_len ? a_len : b_len);
+
+	return order ? order : (a_len > b_len) - (a_len < b_len);
+}
 
 /*
  * ---- Which there are ----

@@ -23,15 +23,6 @@
 #define BLOCK_MAX (sizeof(struct rt_snap_block) + RT_SNAP_BLOCK_FULL + ENTRY_MAX)
 #define INDEX_MAX (sizeof(struct rt_snap_index) + UINT16_MAX + RT_WORD)
 
-int rt_key_compare(const uint8_t *a, size_t a_len, const uint8_t *b, size_t b_len)
-{
-	int c = memcmp(a, b, a_len < b_len ? a_len : b_len);
-
-	if (c)
-		return c;
-	return a_len < b_len ? -1 : a_len > b_len;
-}
-
 /*
  * ---- Names ----
  */
