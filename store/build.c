@@ -15,11 +15,9 @@
 #include "store/log.h"
 #include "store/log_read.h"
 
-#define LIST_MAX      64 /* of snapshots that are looked at */
-#define AGAIN_MAX     8  /* files can go while they are looked for */
-#define CANCEL_EVERY  1024
-#define NEW_SUFFIX    ".snap.new"
-#define NEW_NAME_SIZE 29 /* of what was never finished */
+#define LIST_MAX     64 /* of snapshots that are looked at */
+#define AGAIN_MAX    8  /* files can go while they are looked for */
+#define CANCEL_EVERY 1024
 
 /*
  * ---- Which there are ----
@@ -90,8 +88,10 @@ int rt_snapshot_newest(int dir_fd, const char *what, uint64_t epoch, uint64_t li
 /* The name of a snapshot that was being made. */
 static bool is_unfinished(const char *name)
 {
-	return strlen(name) == NEW_NAME_SIZE && strspn(name, "0123456789") == 20 &&
-	       strcmp(name + 20, NEW_SUFFIX) == 0;
+	const char *rest;
+	uint64_t seq;
+
+	return rt_snapshot_parse(name, &seq, &rest) && strcmp(rest, ".new") == 0;
 }
 
 static void remove_unfinished(int dir_fd)
@@ -300,8 +300,7 @@ int rt_build_sync_log(int dir_fd, const struct rt_build *build, uint64_t from,
 			r = 0; /* removed: so it was not needed any more */
 			continue;
 		}
-		if (!r && (build->io ? build->io->fdatasync(fd) : fdatasync(fd)) < 0) {
-			r = -errno;
+		if (!r && (r = rt_file_sync(build->io, fd)) < 0) {
 			rt_fault_set(fault, "%s: cannot sync: %s", build->log_path,
 				     strerror(-r));
 		}

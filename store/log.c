@@ -16,17 +16,6 @@
 
 #define TMP_NAME ".segment.new"
 
-static const struct rt_log_io real_io = {
-	.pwrite = pwrite,
-	.fdatasync = fdatasync,
-	.fallocate = fallocate,
-};
-
-static const struct rt_log_io *io_of(const struct rt_log *log)
-{
-	return log->config.io ? log->config.io : &real_io;
-}
-
 static int fail(const struct rt_log *log, struct rt_fault *fault, const char *what,
 		int r)
 {
@@ -40,49 +29,14 @@ static bool is_synced(const struct rt_log *log)
 	return log->config.mode != RT_LOG_MEMORY;
 }
 
-static int sync_fd(const struct rt_log *log, int fd)
-{
-	int r;
-
-	do {
-		r = io_of(log)->fdatasync(fd) < 0 ? -errno : 0;
-	} while (r == -EINTR); /* interrupted before it was over, not failed */
-	return r;
-}
-
-static int write_all(const struct rt_log *log, int fd, const void *data, size_t len,
-		     uint64_t at)
-{
-	const uint8_t *from = data;
-
-	while (len) {
-		ssize_t n = io_of(log)->pwrite(fd, from, len, (off_t)at);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return -errno;
-		if (!n)
-			return -ENOSPC;
-		from += n;
-		at += (uint64_t)n;
-		len -= (size_t)n;
-	}
-	return 0;
-}
-
 /*
  * ---- Segments ----
  */
 
-static int set_access(const struct rt_log *log, int fd)
+static int give_access(const struct rt_log *log, int fd)
 {
-	const struct rt_log_config *config = &log->config;
-
-	if ((config->uid != (uid_t)-1 || config->gid != (gid_t)-1) &&
-	    fchown(fd, config->uid, config->gid) < 0)
-		return -errno;
-	return fchmod(fd, config->file_mode) < 0 ? -errno : 0;
+	return rt_file_set_access(fd, log->config.file_mode, log->config.uid,
+				  log->config.gid);
 }
 
 static int reserve(const struct rt_log *log, int fd, uint64_t size)
@@ -90,7 +44,9 @@ static int reserve(const struct rt_log *log, int fd, uint64_t size)
 	int r;
 
 	do {
-		r = io_of(log)->fallocate(fd, 0, 0, (off_t)size) < 0 ? -errno : 0;
+		r = rt_io_of(log->config.io)->fallocate(fd, 0, 0, (off_t)size) < 0
+			    ? -errno
+			    : 0;
 	} while (r == -EINTR);
 	if (r ==
 	    -EOPNOTSUPP) /* then its writes can meet a full disk; that is handled */
@@ -118,7 +74,7 @@ static int write_header(struct rt_log *log, int fd, uint64_t salt)
 	memcpy(page.header.name, log->name, strlen(log->name));
 	page.header.check = XXH64(&page.header, offsetof(struct rt_log_header, check),
 				  RT_LOG_MAGIC);
-	return write_all(log, fd, page.bytes, sizeof(page.bytes), 0);
+	return rt_file_write(log->config.io, fd, page.bytes, sizeof(page.bytes), 0);
 }
 
 static void open_index(struct rt_log *log)
@@ -131,7 +87,7 @@ static void open_index(struct rt_log *log)
 		openat(log->dir_fd, name,
 		       O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0600);
 	if (log->idx_fd >= 0)
-		(void)set_access(log, log->idx_fd); /* then readers seek without it */
+		(void)give_access(log, log->idx_fd); /* then readers seek without it */
 	log->indexed_at = log->offset;
 }
 
@@ -155,9 +111,9 @@ static int make_segment(struct rt_log *log, uint64_t size, int *ret_fd)
 	if (!r)
 		r = write_header(log, fd, salt);
 	if (!r)
-		r = set_access(log, fd);
+		r = give_access(log, fd);
 	if (!r && is_synced(log))
-		r = sync_fd(log, fd);
+		r = rt_file_sync(log->config.io, fd);
 	if (!r) {
 		r = renameat(log->dir_fd, TMP_NAME, log->dir_fd, name) < 0 ? -errno : 0;
 		named = !r;
@@ -283,12 +239,12 @@ void rt_log_wrote(struct rt_log *log, const struct rt_batch *batch)
 int rt_log_write(const struct rt_log *log, int fd, const struct rt_batch *batch,
 		 uint64_t offset, bool *ret_sync_failed)
 {
-	int r = write_all(log, fd, batch->data, batch->len, offset);
+	int r = rt_file_write(log->config.io, fd, batch->data, batch->len, offset);
 
 	*ret_sync_failed = false;
 	if (r < 0 || log->config.mode != RT_LOG_DISK)
 		return r;
-	r = sync_fd(log, fd);
+	r = rt_file_sync(log->config.io, fd);
 	*ret_sync_failed = r < 0;
 	return r;
 }
@@ -301,7 +257,7 @@ int rt_log_unwrote(struct rt_log *log, int error, bool sync_failed,
 	log->failed |= sync_failed;
 	/* A batch that got there whole after all would be history to the next who
 	 * opens the log.  If this fails too, it is, as if the answer had been lost. */
-	(void)write_all(log, log->fd, none, sizeof(none), log->offset);
+	(void)rt_file_write(log->config.io, log->fd, none, sizeof(none), log->offset);
 	return fail(log, fault, sync_failed ? "sync" : "write", error);
 }
 
@@ -329,7 +285,7 @@ int rt_log_sync(struct rt_log *log, struct rt_fault *fault)
 
 	if (!log->unsynced || log->fd < 0)
 		return 0;
-	r = sync_fd(log, log->fd);
+	r = rt_file_sync(log->config.io, log->fd);
 	if (r < 0) {
 		/* The kernel may have dropped the pages: another try would lie. */
 		log->failed = true;

@@ -17,6 +17,7 @@
 #define RINGTAIL_STORE_LOG_H
 
 #include "store/batch.h"
+#include "store/file.h"
 #include "store/state.h"
 
 struct rt_state;
@@ -26,13 +27,6 @@ enum rt_log_mode {
 	RT_LOG_MEMORY = 1, /* the folder is on tmpfs beside the ring */
 	RT_LOG_OS = 2,     /* in the page cache; synced by rt_log_sync() now and then */
 	RT_LOG_DISK = 3,   /* synced before it is visible */
-};
-
-/* System calls that a test may want to fail.  Each as its namesake. */
-struct rt_log_io {
-	ssize_t (*pwrite)(int fd, const void *buf, size_t len, off_t at);
-	int (*fdatasync)(int fd);
-	int (*fallocate)(int fd, int mode, off_t at, off_t len);
 };
 
 #define RT_LOG_SEGMENT_MIN (UINT64_C(64) << 10)
@@ -73,8 +67,8 @@ struct rt_log_report {
 			   maybe */
 	bool created;
 	uint64_t base; /* seq of the snapshot that was taken over; 0: there was none */
-	/* A snapshot that was no good, with the reason.  It was left as it is, unless it
-	 * is of an event that the log does not have. */
+	/* A snapshot that was no good, with the reason.  It was left as it is, unless
+	 * it is of an event that the log does not have. */
 	struct rt_fault bad_snapshot; /* empty: all are good */
 	/* of rt_log_verify(): */
 	uint64_t oldest;  /* first seq of the oldest segment; 0: there is none */

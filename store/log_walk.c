@@ -61,24 +61,6 @@ static int walk_batch(struct rt_walk *walk, const uint8_t *data, struct rt_fault
 	return 0;
 }
 
-static ssize_t read_at(int fd, uint8_t *to, size_t len, uint64_t at)
-{
-	size_t have = 0;
-
-	while (have < len) {
-		ssize_t n = pread(fd, to + have, len - have, (off_t)(at + have));
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return -errno;
-		if (!n)
-			break;
-		have += (size_t)n;
-	}
-	return (ssize_t)have;
-}
-
 /* Bytes from @from up to the last one in the file that is not zero. */
 static int measure_tail(int fd, uint64_t from, uint64_t *ret)
 {
@@ -89,7 +71,7 @@ static int measure_tail(int fd, uint64_t from, uint64_t *ret)
 	if (!chunk)
 		return -ENOMEM;
 	*ret = 0;
-	while ((n = read_at(fd, chunk, SCAN_SIZE, at)) > 0) {
+	while ((n = rt_file_read(fd, chunk, SCAN_SIZE, at)) > 0) {
 		ssize_t last = n;
 
 		while (last && !chunk[last - 1])
@@ -116,7 +98,7 @@ static int is_batch_at(const struct rt_walk *walk, const struct rt_log_batch *he
 	data = malloc(header->size);
 	if (!data)
 		return -ENOMEM;
-	n = read_at(reader->fd, data, header->size, at);
+	n = rt_file_read(reader->fd, data, header->size, at);
 	if (n < 0)
 		return (int)n;
 	return rt_batch_valid(data, (size_t)n, reader->header.salt, header->first_seq);
@@ -141,7 +123,7 @@ static int find_later(const struct rt_walk *walk, uint64_t len, uint64_t *ret_sy
 	if (fstat(walk->reader.fd, &st) < 0)
 		return -errno;
 	for (uint64_t at = from + RT_WORD; at < end; at += i) {
-		ssize_t n = read_at(walk->reader.fd, chunk, SCAN_SIZE, at);
+		ssize_t n = rt_file_read(walk->reader.fd, chunk, SCAN_SIZE, at);
 
 		if (n < (ssize_t)sizeof(header))
 			return n < 0 ? (int)n : found;

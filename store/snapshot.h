@@ -126,6 +126,10 @@ RT_INLINE int rt_key_compare(const uint8_t *a, size_t a_len, const uint8_t *b,
 
 void rt_snapshot_name(uint64_t seq, char ret[32]);
 
+/* Does it begin as the name of a snapshot?  @ret_rest is what follows: "" if it is one,
+ * ".new" if it was never finished. */
+bool rt_snapshot_parse(const char *name, uint64_t *ret_seq, const char **ret_rest);
+
 /* The newest @cap of the folder, newest first, by their names alone. */
 int rt_snapshots_list(int dir_fd, uint64_t *ret_seqs, size_t cap, size_t *ret_n);
 

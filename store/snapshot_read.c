@@ -12,6 +12,7 @@
 #include <xxhash.h>
 
 #include "shm/segment.h"
+#include "store/file.h"
 
 #define WINDOW_SIZE (UINT64_C(512) << 10)
 #define NAME_DIGITS 20
@@ -32,20 +33,20 @@ void rt_snapshot_name(uint64_t seq, char ret[32])
 	(void)snprintf(ret, 32, "%0*" PRIu64 SUFFIX, NAME_DIGITS, seq);
 }
 
-static bool parse_name(const char *name, uint64_t *ret)
+bool rt_snapshot_parse(const char *name, uint64_t *ret, const char **ret_rest)
 {
 	uint64_t seq = 0;
 
-	if (strlen(name) != NAME_DIGITS + strlen(SUFFIX) ||
-	    strcmp(name + NAME_DIGITS, SUFFIX) != 0)
-		return false;
 	for (unsigned i = 0; i < NAME_DIGITS; i++) {
 		if (name[i] < '0' || name[i] > '9' ||
 		    __builtin_mul_overflow(seq, UINT64_C(10), &seq) ||
 		    __builtin_add_overflow(seq, (uint64_t)(name[i] - '0'), &seq))
 			return false;
 	}
+	if (strncmp(name + NAME_DIGITS, SUFFIX, strlen(SUFFIX)) != 0)
+		return false;
 	*ret = seq;
+	*ret_rest = name + NAME_DIGITS + strlen(SUFFIX);
 	return true;
 }
 
@@ -76,6 +77,7 @@ int rt_snapshots_list(int dir_fd, uint64_t *ret_seqs, size_t cap, size_t *ret_n)
 	AUTO_CLOSE int fd = openat(dir_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	AUTO(close_dir) DIR *dir = fd < 0 ? NULL : fdopendir(fd);
 	struct dirent *entry;
+	const char *rest;
 	size_t n = 0;
 	uint64_t seq;
 
@@ -83,7 +85,7 @@ int rt_snapshots_list(int dir_fd, uint64_t *ret_seqs, size_t cap, size_t *ret_n)
 		return -errno;
 	(void)rt_take_fd(&fd); /* the stream's now */
 	while ((errno = 0, entry = readdir(dir))) {
-		if (cap && parse_name(entry->d_name, &seq))
+		if (cap && rt_snapshot_parse(entry->d_name, &seq, &rest) && !*rest)
 			n = insert_seq(ret_seqs, n, cap, seq);
 	}
 	if (errno)
@@ -122,31 +124,18 @@ __attribute__((format(printf, 2, 3))) static void append(struct rt_fault *fault,
 static int read_exactly(const struct rt_snapshot *s, void *to, size_t len, uint64_t at,
 			struct rt_fault *fault)
 {
-	size_t have = 0;
+	ssize_t n = rt_file_read(s->fd, to, len, at);
 
-	while (have < len) {
-		ssize_t n = pread(s->fd, (uint8_t *)to + have, len - have,
-				  (off_t)(at + have));
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0) {
-			int r = -errno;
-
-			rt_fault_set(fault, "%s: cannot read at byte %" PRIu64 ": %s",
-				     s->what, at + have, strerror(-r));
-			return r;
-		}
-		if (!n) {
-			rt_fault_set(fault,
-				     "%s: truncated: it ends at byte %" PRIu64
-				     ", expected %zu bytes from %" PRIu64 " on",
-				     s->what, at + have, len, at);
-			return RT_E_CORRUPT;
-		}
-		have += (size_t)n;
-	}
-	return 0;
+	if (n < 0)
+		rt_fault_set(fault,
+			     "%s: cannot read %zu bytes from byte %" PRIu64 " on: %s",
+			     s->what, len, at, strerror((int)-n));
+	else if ((size_t)n < len)
+		rt_fault_set(fault,
+			     "%s: truncated: it ends at byte %" PRIu64
+			     ", expected %zu bytes from %" PRIu64 " on",
+			     s->what, at + (uint64_t)n, len, at);
+	return n < 0 ? (int)n : (size_t)n < len ? RT_E_CORRUPT : 0;
 }
 
 static int check_header(const struct rt_snapshot *s, struct rt_fault *fault)

@@ -10,20 +10,9 @@
 #include <xxhash.h>
 
 #include "shm/segment.h"
-#include "store/log.h"
+#include "store/file.h"
 
 #define PUSH_EVERY (UINT64_C(4) << 20)
-
-static const struct rt_log_io real_io = {
-	.pwrite = pwrite,
-	.fdatasync = fdatasync,
-	.fallocate = fallocate,
-};
-
-static const struct rt_log_io *io_of(const struct rt_snapshot_writer *writer)
-{
-	return writer->config.io ? writer->config.io : &real_io;
-}
 
 static int fail(const struct rt_snapshot_writer *writer, struct rt_fault *fault,
 		const char *what, int r)
@@ -36,22 +25,7 @@ static int fail(const struct rt_snapshot_writer *writer, struct rt_fault *fault,
 static int write_all(const struct rt_snapshot_writer *writer, const void *data,
 		     size_t len, uint64_t at)
 {
-	const uint8_t *from = data;
-
-	while (len) {
-		ssize_t n = io_of(writer)->pwrite(writer->fd, from, len, (off_t)at);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return -errno;
-		if (!n)
-			return -ENOSPC;
-		from += n;
-		at += (uint64_t)n;
-		len -= (size_t)n;
-	}
-	return 0;
+	return rt_file_write(writer->config.io, writer->fd, data, len, at);
 }
 
 /* Room for @more bytes behind @len. */
@@ -72,21 +46,15 @@ static int grow(uint8_t **data, size_t len, size_t *cap, size_t more)
 	return 0;
 }
 
-/* A name that only an unfinished snapshot can have. */
-static bool is_ours(const char *file)
-{
-	size_t len = strlen(file);
-
-	return len == 25 && strcmp(file + 20, ".snap") == 0 &&
-	       strspn(file, "0123456789") == 20;
-}
-
 static int open_tmp(struct rt_snapshot_writer *writer)
 {
 	int flags = O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC;
+	const char *rest;
+	uint64_t seq;
 	int fd;
 
-	if (is_ours(writer->file))
+	/* A name that only an unfinished snapshot can have. */
+	if (rt_snapshot_parse(writer->file, &seq, &rest) && !*rest)
 		(void)unlinkat(writer->dir_fd, writer->tmp, 0); /* of a crash */
 	fd = openat(writer->dir_fd, writer->tmp, flags, 0600);
 	if (fd < 0)
@@ -312,26 +280,6 @@ static int write_end(struct rt_snapshot_writer *writer)
 			 writer->offset + writer->index_len);
 }
 
-static int set_access(const struct rt_snapshot_writer *writer)
-{
-	const struct rt_snapshot_config *config = &writer->config;
-
-	if ((config->uid != (uid_t)-1 || config->gid != (gid_t)-1) &&
-	    fchown(writer->fd, config->uid, config->gid) < 0)
-		return -errno;
-	return fchmod(writer->fd, config->file_mode) < 0 ? -errno : 0;
-}
-
-static int sync_file(const struct rt_snapshot_writer *writer)
-{
-	int r;
-
-	do {
-		r = io_of(writer)->fdatasync(writer->fd) < 0 ? -errno : 0;
-	} while (r == -EINTR); /* interrupted before it was over, not failed */
-	return r;
-}
-
 static int give_name(struct rt_snapshot_writer *writer)
 {
 	unsigned flags = writer->config.keep ? RENAME_NOREPLACE : 0;
@@ -350,11 +298,12 @@ int rt_snapshot_finish(struct rt_snapshot_writer *writer, struct rt_fault *fault
 	if (!r)
 		r = write_end(writer);
 	if (!r)
-		r = set_access(writer);
+		r = rt_file_set_access(writer->fd, writer->config.file_mode,
+				       writer->config.uid, writer->config.gid);
 	if (r < 0)
 		return fail(writer, fault, "write", r);
 	if (writer->config.sync)
-		r = sync_file(writer);
+		r = rt_file_sync(writer->config.io, writer->fd);
 	if (r < 0)
 		return fail(writer, fault, "sync", r);
 	r = give_name(writer);

@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: MIT */
+#include "store/file.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+
+const struct rt_log_io *rt_io_of(const struct rt_log_io *io)
+{
+	static const struct rt_log_io real = {
+		.pwrite = pwrite,
+		.fdatasync = fdatasync,
+		.fallocate = fallocate,
+	};
+
+	return io ? io : &real;
+}
+
+int rt_file_write(const struct rt_log_io *io, int fd, const void *data, size_t len,
+		  uint64_t at)
+{
+	const uint8_t *from = data;
+
+	while (len) {
+		ssize_t n = rt_io_of(io)->pwrite(fd, from, len, (off_t)at);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return -errno;
+		if (!n)
+			return -ENOSPC;
+		from += n;
+		at += (uint64_t)n;
+		len -= (size_t)n;
+	}
+	return 0;
+}
+
+int rt_file_sync(const struct rt_log_io *io, int fd)
+{
+	int r;
+
+	do {
+		r = rt_io_of(io)->fdatasync(fd) < 0 ? -errno : 0;
+	} while (r == -EINTR); /* interrupted before it was over, not failed */
+	return r;
+}
+
+int rt_file_set_access(int fd, mode_t mode, uid_t uid, gid_t gid)
+{
+	if ((uid != (uid_t)-1 || gid != (gid_t)-1) && fchown(fd, uid, gid) < 0)
+		return -errno;
+	return fchmod(fd, mode) < 0 ? -errno : 0;
+}
+
+ssize_t rt_file_read(int fd, void *to, size_t len, uint64_t at)
+{
+	size_t have = 0;
+
+	while (have < len) {
+		ssize_t n =
+			pread(fd, (uint8_t *)to + have, len - have, (off_t)(at + have));
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return -errno;
+		if (!n)
+			break;
+		have += (size_t)n;
+	}
+	return (ssize_t)have;
+}
