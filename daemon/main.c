@@ -104,8 +104,8 @@ static int serve(struct rt_loop *loop, struct rt_listeners *listeners)
 	}
 	for (unsigned i = 0; i < listeners->n; i++)
 		rt_loop_listen(loop, listeners->fds[i]);
-	(void)snprintf(status, sizeof(status), "%u of %u feeds served", rt_feeds_served(&server),
-		       server.config->n_feeds);
+	(void)snprintf(status, sizeof(status), "%u of %u feeds served",
+		       rt_feeds_served(&server), server.config->n_feeds);
 	rt_log(RT_LOG_INFO, "ready: %s, socket %s", status,
 	       listeners->path ? listeners->path : "inherited");
 	rt_notify_ready(status);

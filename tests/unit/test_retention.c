@@ -67,6 +67,14 @@ static const char *log_file(uint64_t seq, const char *suffix)
 	return t_path(f.dir, name);
 }
 
+static mode_t access_of(const char *path)
+{
+	struct stat st;
+
+	t_ok(stat(path, &st));
+	return st.st_mode & 0777;
+}
+
 static void nothing_is_made_of_nothing(void **state)
 {
 	(void)state;
@@ -308,6 +316,26 @@ static void large_ones_are_read_by_the_thread(void **state)
 	assert_true(rt_log_oldest(&feed()->journal.log) > 1);
 }
 
+/* The ring moves; its log has no place for a segment that is for the same readers. */
+static void a_log_follows_its_ring_later(void **state)
+{
+	const struct rt_access access = { 0600, (uid_t)-1, (gid_t)-1 };
+	struct rt_fault fault;
+
+	(void)state;
+	put(10);
+	assert_int_equal(mkdir(log_file(11, ".log"), 0700), 0);
+	assert_true(rt_server_set_access(&f.server, feed(), access, &fault) < 0);
+	assert_int_equal(feed()->mode, 0600);
+	assert_int_equal(feed()->config->mode, 0600); /* for an open to come */
+	assert_true(feed()->log_access_due);
+	assert_int_equal(rmdir(log_file(11, ".log")), 0);
+	tick(61);
+	assert_false(feed()->log_access_due);
+	put(1);
+	assert_int_equal(access_of(log_file(11, ".log")), 0600);
+}
+
 /* Of another feed a job runs, for as long as it likes. */
 static void what_waits_is_canceled_without_waiting(void **state)
 {
@@ -347,6 +375,7 @@ int main(void)
 		T(what_files_do_not_give_memory_does),
 		T(nothing_goes_because_of_a_damaged_one),
 		T(large_ones_are_read_by_the_thread),
+		T(a_log_follows_its_ring_later),
 		T(what_waits_is_canceled_without_waiting),
 	};
 
