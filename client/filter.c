@@ -113,7 +113,11 @@ int rt_filters_init(const struct ringtail_filter *filters, size_t n, uint32_t op
 		rt_fault_set(fault, "unknown operations %#x in ops", ops & ~ALL_OPS);
 		return -EINVAL;
 	}
-	if (n > RT_FILTERS_MAX || (n && !filters)) {
+	if (n && !filters) {
+		rt_fault_set(fault, "n_filters is %zu, but filters is NULL", n);
+		return -EINVAL;
+	}
+	if (n > RT_FILTERS_MAX) {
 		rt_fault_set(fault, "%zu filters; %u at most", n, RT_FILTERS_MAX);
 		return -EINVAL;
 	}

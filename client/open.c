@@ -43,8 +43,10 @@ static int check_options(const struct ringtail_options *o)
 	if (o->size != sizeof(*o))
 		return invalid("size is not that of this version's struct; begin with "
 			       "RINGTAIL_OPTIONS_INIT");
-	if (o->flags & ~(RINGTAIL_WAIT_FOR_FEED | RINGTAIL_ALLOW_FUTURE) || o->reserved)
+	if (o->flags & ~(RINGTAIL_WAIT_FOR_FEED | RINGTAIL_ALLOW_FUTURE))
 		return invalid("unknown flags");
+	if (o->reserved)
+		return invalid("reserved is not 0");
 	if (o->on_gap > RINGTAIL_ON_GAP_RESYNC)
 		return invalid("unknown on_gap");
 	if (o->wait > RINGTAIL_WAIT_SPIN)
@@ -54,9 +56,23 @@ static int check_options(const struct ringtail_options *o)
 	if (o->open_timeout_ns && !(o->flags & RINGTAIL_WAIT_FOR_FEED))
 		return invalid("open_timeout_ns is set, but flags lack "
 			       "RINGTAIL_WAIT_FOR_FEED");
+	if (o->open_timeout_ns < 0 && o->open_timeout_ns != RINGTAIL_FOREVER)
+		return invalid("open_timeout_ns is below 0, and not RINGTAIL_FOREVER");
 	if (o->presence && !rt_presence_name_valid(o->presence))
-		return invalid("presence is a name of 1 to 64 characters");
+		return invalid("presence is a name of 1 to 64 bytes, without control "
+			       "characters");
 	return check_start(o);
+}
+
+/* Of an open by name or path, beside the above. */
+static int check_path_options(const struct ringtail_options *o)
+{
+	int e = check_options(o);
+
+	if (!e && o->bell_fd >= 0)
+		e = invalid("bell_fd is for ringtail_open_fd(); else it is -1, as "
+			    "RINGTAIL_OPTIONS_INIT has it");
+	return e;
 }
 
 /*
@@ -383,7 +399,7 @@ int ringtail_open_path(const char *path, const struct ringtail_options *options,
 {
 	static const struct ringtail_options defaults = RINGTAIL_OPTIONS_INIT;
 	const struct ringtail_options *o = options ? options : &defaults;
-	int e = check_options(o);
+	int e = check_path_options(o);
 
 	return e < 0 ? e : open_path(path, o, ret);
 }
@@ -393,7 +409,7 @@ int ringtail_open(const char *feed, const struct ringtail_options *options,
 {
 	struct rt_fault *fault = rt_open_fault();
 	char dir[PATH_MAX - RT_NAME_MAX - 8], path[PATH_MAX];
-	int e = options ? check_options(options) : 0;
+	int e = options ? check_path_options(options) : 0;
 
 	if (e < 0)
 		return e;

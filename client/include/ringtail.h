@@ -235,8 +235,9 @@ struct ringtail_options {
 			 * and a state is as of it or older, or there is none:
 			 * RINGTAIL_E_NO_SNAPSHOT */
 	const char *presence; /* NULL: be invisible; else a name to be seen under, of
-			       * 1 to 64 bytes, by `ringtail readers`; if that cannot
-			       * be, ringtail_error() of the reader says why */
+			       * 1 to 64 bytes without control characters, by
+			       * `ringtail readers`; if that cannot be,
+			       * ringtail_error() of the reader says why */
 };
 
 #define RINGTAIL_OPTIONS_INIT \
@@ -935,7 +936,8 @@ RINGTAIL_API int ringtail_view_poll(struct ringtail_view *view, int64_t timeout_
  * ringtail_view_fd() - a descriptor to poll
  * @view: a view without RINGTAIL_VIEW_THREAD
  *
- * It is armed by ringtail_view_poll(view, 0) that returns 0.
+ * From the first call on it is armed by each ringtail_view_poll(view, 0) that returns
+ * 0; so call this before the poll after which you wait.
  *
  * Return:    the descriptor; see ringtail_fd().
  * Errors:    as ringtail_fd(); -EINVAL the view has a thread.

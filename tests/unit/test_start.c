@@ -43,6 +43,9 @@ static void unknown_options_are_refused(void **state)
 	REFUSED(ops, 8);
 	REFUSED(reserved, 1);
 	REFUSED(n_filters, 1);
+	assert_non_null(strstr(ringtail_error(NULL), "filters is NULL"));
+	REFUSED(bell_fd, 0);
+	assert_non_null(strstr(ringtail_error(NULL), "bell_fd is for"));
 }
 
 static void options_that_contradict_each_other_are_refused(void **state)
@@ -54,6 +57,7 @@ static void options_that_contradict_each_other_are_refused(void **state)
 	REFUSED(marker, "x");
 	REFUSED(time_ns, 1);
 	REFUSED(open_timeout_ns, 1);
+	REFUSED(open_timeout_ns, -2);
 	REFUSED(start, RINGTAIL_START_MARKER);
 }
 
