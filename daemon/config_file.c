@@ -5,7 +5,8 @@
 
 #include "daemon/config.h"
 
-#define LINE_MAX 198 /* of inih as Debian builds it: its buffer less the line end */
+#define SEEN_MAX 1024 /* for all settings that there are */
+#define LINE_MAX 198  /* of inih as Debian builds it: its buffer less the line end */
 
 struct reading {
 	struct rt_config *config;
@@ -14,6 +15,7 @@ struct reading {
 	unsigned line;
 	int error;
 	struct rt_fault *fault;
+	char seen[SEEN_MAX]; /* keys of this section, each with a space on both sides */
 };
 
 /* The first fault is the one that is told. */
@@ -36,6 +38,27 @@ static const char *feed_name(const char *section)
 	return *section ? section : NULL;
 }
 
+static bool has_section(const struct reading *r, const char *name)
+{
+	for (unsigned i = 0; i < r->config->n_feeds; i++)
+		if (!strcmp(r->config->feeds[i].name, name))
+			return true;
+	return false;
+}
+
+/* Was it given in this section?  It is from now on. */
+static bool see_key(struct reading *r, const char *key)
+{
+	char word[LINE_MAX + 4];
+	size_t len = strlen(r->seen);
+
+	(void)snprintf(word, sizeof(word), " %s ", key);
+	if (strstr(r->seen, word))
+		return true;
+	(void)snprintf(r->seen + len, sizeof(r->seen) - len, "%s", word);
+	return false;
+}
+
 /* inih tells nothing of a section without settings; such a feed is still one. */
 static void see_section(struct reading *r, const char *line)
 {
@@ -53,7 +76,11 @@ static void see_section(struct reading *r, const char *line)
 	(void)snprintf(section, sizeof(section), "%.*s", (int)(end - line - 1),
 		       line + 1);
 	name = feed_name(section);
-	if (!name)
+	r->seen[0] = 0;
+	if (name && has_section(r, name)) {
+		rt_fault_set(&fault, "feed '%.80s' has a section already", name);
+		fail(r, -EINVAL, fault.text);
+	} else if (!name)
 		fail(r, -EINVAL,
 		     "a section is [feed NAME]; other settings precede them all");
 	else if (!rt_config_feed(r->config, name, &fault))
@@ -90,6 +117,10 @@ static int handle(void *user, const char *section, const char *key, const char *
 		feed = rt_config_feed(r->config, feed_name(section), &fault);
 	error = *section && !feed ? -EINVAL
 				  : rt_config_set(r->config, feed, key, value, &fault);
+	if (!error && see_key(r, key)) {
+		rt_fault_set(&fault, "%s: is given twice", key);
+		error = -EINVAL;
+	}
 	if (error < 0)
 		fail(r, error, fault.text);
 	return error == 0;
@@ -104,7 +135,7 @@ static void close_file(FILE **file)
 int rt_config_file(struct rt_config *config, const char *path, struct rt_fault *fault)
 {
 	AUTO(close_file) FILE *file = fopen(path, "re");
-	struct reading r = { config, file, path, 0, 0, fault };
+	struct reading r = { config, file, path, 0, 0, fault, "" };
 	int bad_line;
 
 	if (!file) {

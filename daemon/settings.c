@@ -12,9 +12,9 @@ enum kind {
 	KIND_COUNT,
 	KIND_BYTES, /* with K, M, G or T behind it */
 	KIND_AUTO,  /* likewise, or "auto": RT_AUTO, until it is settled */
-	KIND_POW2,  /* likewise, a power of two, or 0 if the minimum says so */
-	KIND_MODE,  /* octal */
-	KIND_WORD,  /* one of `words` */
+	KIND_POW2, /* likewise, a power of two, or 0 if that is what it falls back to */
+	KIND_MODE, /* octal */
+	KIND_WORD, /* one of `words` */
 	KIND_USER,
 	KIND_GROUP,
 	KIND_USERS,
@@ -59,8 +59,9 @@ static const struct setting daemon_settings[] = {
 
 static const struct setting feed_settings[] = {
 	{ "size", KIND_POW2, FEED_AT(size), 8 * K, 8 * G, "16M", NULL },
-	{ "slots", KIND_POW2, FEED_AT(slots), 0, RT_SLOTS_MAX, "0", NULL },
-	{ "payload", KIND_POW2, FEED_AT(payload), 0, RT_PAYLOAD_MAX, "0", NULL },
+	{ "slots", KIND_POW2, FEED_AT(slots), RT_SLOTS_MIN, RT_SLOTS_MAX, "0", NULL },
+	{ "payload", KIND_POW2, FEED_AT(payload), RT_PAYLOAD_MIN, RT_PAYLOAD_MAX, "0",
+	  NULL },
 	{ "max_key", KIND_BYTES, FEED_AT(max_key), 1, RT_KEY_MAX, "1024", NULL },
 	{ "max_value", KIND_BYTES, FEED_AT(max_value), 0, UINT32_MAX, "0", NULL },
 	{ "max_state", KIND_BYTES, FEED_AT(max_state), K, T, "1G", NULL },
@@ -137,6 +138,7 @@ static int set_number(const struct setting *s, const char *value, uint64_t *ret,
 		      struct rt_fault *fault)
 {
 	bool pow2 = s->kind == KIND_POW2;
+	bool or_zero = pow2 && !strcmp(s->fallback, "0");
 	uint64_t number = 0;
 	char min[32], max[32];
 
@@ -144,7 +146,7 @@ static int set_number(const struct setting *s, const char *value, uint64_t *ret,
 		*ret = RT_AUTO;
 		return 0;
 	}
-	format_bytes(pow2 && !s->min ? 1 : s->min, min, sizeof(min));
+	format_bytes(s->min, min, sizeof(min));
 	format_bytes(s->max, max, sizeof(max));
 	if (!parse_bytes(value, &number)) {
 		rt_fault_set(fault, "%s: '%s' is not a number%s%s", s->key, value,
@@ -152,11 +154,11 @@ static int set_number(const struct setting *s, const char *value, uint64_t *ret,
 			     s->kind == KIND_AUTO ? ", or auto" : "");
 		return -EINVAL;
 	}
-	if (number < s->min || number > s->max ||
-	    (pow2 && !rt_is_pow2(number) && (number || s->min))) {
+	if ((number || !or_zero) &&
+	    (number < s->min || number > s->max || (pow2 && !rt_is_pow2(number)))) {
 		rt_fault_set(fault, "%s: %s is not %s from %s to %s%s", s->key, value,
 			     pow2 ? "a power of two" : "a number", min, max,
-			     pow2 && !s->min ? ", or 0 to take it from size" : "");
+			     or_zero ? ", or 0 to take it from size" : "");
 		return -EINVAL;
 	}
 	*ret = number;

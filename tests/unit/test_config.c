@@ -216,8 +216,9 @@ static void a_wrong_flag_is_explained(void **state)
 		{ "--feed", "a,size=16G", "not a power of two from 8K to 8G" },
 		{ "--feed", "a,slots=63", "slots: 63 is not a power of two" },
 		{ "--feed", "a,slots=32",
-		  "slots=32 is invalid: a power of two from 64" },
-		{ "--feed", "a,payload=1K", "payload=1024 is invalid" },
+		  "slots: 32 is not a power of two from 64 to" },
+		{ "--feed", "a,payload=1K",
+		  "payload: 1K is not a power of two from 4K to 16G, or 0 to" },
 		{ "--feed", "a,max_key=0", "max_key: 0 is not a number from 1" },
 		{ "--feed", "a,max_key=64K",
 		  "max_key: 64K is not a number from 1 to 65535" },
@@ -265,6 +266,11 @@ static void a_wrong_line_is_named(void **state)
 		{ "[feed]\n", "c:1: a section is [feed NAME]" },
 		{ "[feed a b]\n", "c:1: feed 'a b': a name is" },
 		{ "[feed a\n", "c:1: neither a section nor key = value" },
+		{ "dir = /a\n[feed a]\n[feed b]\n[feed a]\n",
+		  "c:4: feed 'a' has a section already" },
+		{ "dir = /a\nmax_clients = 3\ndir = /b\n", "c:3: dir: is given twice" },
+		{ "[feed b]\nsize = 8K\n[feed a]\nsize = 8K\nslots = 0\nsize = 8K\n",
+		  "c:6: size: is given twice" },
 		{ "# fine\nnonsense\n", "c:2: neither a section nor key = value" },
 	};
 	struct fixture *f = *state;
