@@ -337,6 +337,11 @@ struct rt_feed *rt_managed_feed(struct rt_session *session,
 			rt_peer_text(&session->peer, who, sizeof(who)), what);
 		return NULL;
 	}
+	/* By its name alone: an index that was meant as something else does harm here.
+	 */
+	if (feed && (strlen(feed->config->name) != name.len ||
+		     memcmp(feed->config->name, name.ptr, name.len) != 0))
+		feed = NULL;
 	if (!feed)
 		rt_no_feed(session, name);
 	return feed;

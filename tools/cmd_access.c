@@ -13,7 +13,7 @@ static int change(struct rt_tool *tool, const char *command)
 	int r;
 
 	rt_tool_words(tool, 0, NULL, given, 2, 2);
-	r = rt_conn_open(tool, given[1], &conn);
+	r = rt_conn_dial(tool, given[1], &conn);
 	if (!r) {
 		const char *words[] = { command, given[1], given[0] };
 

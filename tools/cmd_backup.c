@@ -190,6 +190,7 @@ static int back_up(const struct source *source, const char *file, bool force, bo
 	};
 	struct rt_fault fault = { "" };
 	struct rt_built built;
+	struct stat st;
 	int r;
 
 	AUTO_CLOSE int dir_fd = open_folder(file, &build.out_file);
@@ -200,6 +201,10 @@ static int back_up(const struct source *source, const char *file, bool force, bo
 		return RT_EXIT_FAILED;
 	}
 	build.out_dir_fd = dir_fd;
+	if (fstatat(dir_fd, build.out_file, &st, 0) == 0 && S_ISDIR(st.st_mode)) {
+		rt_say("no backup: %s is a folder; name a file in it", file);
+		return RT_EXIT_FAILED;
+	}
 	if (!force && faccessat(dir_fd, build.out_file, F_OK, AT_SYMLINK_NOFOLLOW) == 0)
 		r = -EEXIST;
 	else

@@ -214,6 +214,10 @@ static int run(struct rt_tool *tool)
 	rt_tool_words(tool, 0, NULL, &file, 1, 1);
 	if (is_snapshot(file))
 		return dump_snapshot(file);
+	if (access(file, F_OK) < 0) {
+		rt_say("%s: %s", file, strerror(errno));
+		return RT_EXIT_FAILED;
+	}
 	if (take_apart(file, folder, &first_seq) < 0)
 		rt_usage(tool,
 			 "'%s' is no snapshot, and not named as a segment, by 20 "

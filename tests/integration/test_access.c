@@ -505,6 +505,11 @@ static void nonsense_is_refused(void **state)
 		"RINGTAIL.CHMOD main u+r");
 	t_reply(redis, "-ERR no feed 'nix'; RINGTAIL.FEEDS lists them",
 		"RINGTAIL.CHMOD nix 0640");
+	/* The words the wrong way round, and an index, which is no name. */
+	t_reply(redis, "-ERR no feed '640'; RINGTAIL.FEEDS lists them",
+		"RINGTAIL.CHMOD 640 main");
+	t_reply(redis, "-ERR no feed '0'; RINGTAIL.FEEDS lists them",
+		"RINGTAIL.CHMOD 0 640");
 	t_reply(redis, "-ERR no user 'no-such-user' on this host",
 		"RINGTAIL.CHOWN main no-such-user:root");
 	t_reply(redis, "-ERR no group 'no-such-group' on this host",

@@ -92,6 +92,8 @@ tool put main key17 changed
 	fail "backup --force"
 [[ $(entries "$work/backup") == *'"seq":3001,"key":"key17","value":"changed"'* ]] ||
 	fail "the newest value is not in the backup"
+ends 1 tool backup --force main "$work/empty"
+mentions "$work/empty is a folder; name a file in it"
 ends 1 tool backup main "$work/nowhere/backup"
 mentions "No such file"
 ends 2 tool backup main
@@ -129,6 +131,9 @@ ends 1 tool dump "$copy/$snapshot"
 mentions "truncated"
 ends 1 tool dump "$work/none.snap"
 mentions "No such file"
+ends 1 tool dump "$work/nothing"
+mentions "$work/nothing: No such file"
+echo nothing >"$work/nothing"
 ends 2 tool dump "$work/nothing"
 mentions "no snapshot"
 
