@@ -200,7 +200,7 @@ static void the_bell_gets_the_mode_that_is_asked_for(void **state)
 
 struct sleeper {
 	struct ringtail *r;
-	uint64_t last;
+	_Atomic uint64_t last;
 	int outcome;
 };
 
@@ -234,7 +234,7 @@ static void sleepers_come_along(void **state)
 			if (n % 10 == 0)
 				usleep(100);
 		}
-		while (__atomic_load_n(&s.last, __ATOMIC_RELAXED) < rig->w->next - 1 &&
+		while (s.last < rig->w->next - 1 &&
 		       __atomic_load_n(&s.outcome, __ATOMIC_RELAXED) >= 0)
 			usleep(100);
 		usleep(500);
