@@ -11,6 +11,7 @@
 
 #define KNOCKS     100 /* on a door that is shut again each time */
 #define BACKLOG    511
+#define NO_SOCKET  "something that is no socket is there"
 #define SILENCE_MS 3000 /* who does not answer so long is taken to be busy */
 
 static int fail(struct rt_fault *fault, const char *path, const char *what, int error)
@@ -89,8 +90,7 @@ static int make_way(const char *path, const struct sockaddr_un *address,
 		return errno == ENOENT ? 0
 				       : fail(fault, path, "cannot look at it", errno);
 	if (!S_ISSOCK(st.st_mode))
-		return fail(fault, path, "something that is no socket is there",
-			    EEXIST);
+		return fail(fault, path, NO_SOCKET, EEXIST);
 	there = knock_again(address);
 	if (there == KNOCK_ANSWERED)
 		return fail(fault, path, "another process listens there", EADDRINUSE);
@@ -163,6 +163,20 @@ static int check_inherited(int fd, struct rt_fault *fault)
 		return -EINVAL;
 	}
 	return 0;
+}
+
+int rt_listeners_check(const struct rt_config *config, struct rt_fault *fault)
+{
+	struct sockaddr_un address;
+	struct stat st;
+	int r;
+
+	if (getenv("LISTEN_FDS")) /* to be taken once, by the open */
+		return 0;
+	r = address_of(config->socket, &address, fault);
+	if (r < 0 || lstat(config->socket, &st) < 0 || S_ISSOCK(st.st_mode))
+		return r;
+	return fail(fault, config->socket, NO_SOCKET, EEXIST);
 }
 
 int rt_listeners_open(struct rt_listeners *listeners, const struct rt_config *config,

@@ -21,6 +21,13 @@ struct rt_listeners {
 	struct stat made; /* what it was when we made it */
 };
 
+/*
+ * Before anything is made: could a socket be at that path?  It may have a folder that
+ * is made later, and somebody may listen there; negative if it cannot be whatever
+ * happens.
+ */
+int rt_listeners_check(const struct rt_config *config, struct rt_fault *fault);
+
 /* Negative: -EADDRINUSE a daemon listens there, or what a system call gave. */
 int rt_listeners_open(struct rt_listeners *listeners, const struct rt_config *config,
 		      struct rt_fault *fault);

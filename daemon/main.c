@@ -121,8 +121,13 @@ static int run(struct rt_config *config, int signal_fd)
 	struct rt_listeners listeners = { .n = 0 };
 	struct rt_loop *loop = NULL;
 	struct rt_fault fault = { "" };
-	int r = rt_server_open(&server, config);
+	int r = rt_listeners_check(config, &fault);
 
+	if (r < 0) {
+		rt_log(RT_LOG_ERROR, "%s", fault.text);
+		return 1;
+	}
+	r = rt_server_open(&server, config);
 	if (r < 0) {
 		rt_log(RT_LOG_ERROR, "no feed can be served");
 	} else {

@@ -204,6 +204,7 @@ static void a_file_in_the_place_of_the_socket_stays(void **state)
 			 1);
 	assert_non_null(strstr(text, "no socket is there"));
 	free(text);
+	assert_int_equal(access(t_path(d.dir, "b"), F_OK), -1); /* nothing was begun */
 	assert_int_equal(t_sh(NULL, "grep -q precious %s/file", d.dir), 0);
 }
 
