@@ -137,6 +137,18 @@ echo nothing >"$work/nothing"
 ends 2 tool dump "$work/nothing"
 mentions "no snapshot"
 
+echo "# damage that a snapshot covers"
+copy_log
+cp "$work/backup" "$copy/$snapshot"
+printf x | dd of="$copy/00000000000000000001.log" bs=1 seek=9000 conv=notrunc status=none
+ends 1 tool verify "$copy"
+mentions "damaged at byte"
+next=$(cd "$copy" && printf '%s\n' *.log | sed -n '2s/^0*\([0-9]*\).*/\1/p')
+mentions "'ringtail trim FEED $next' lets go of what is damaged"
+rm "$copy/$snapshot"
+ends 1 tool verify "$copy"
+[[ $said != *"ringtail trim"* ]] || fail "advice without a snapshot: $said"
+
 echo "# what ends the life of a key is printed"
 redis -n 0 SET lease x PX 86400000 >/dev/null
 redis -n 0 SET mine x BIND >/dev/null
