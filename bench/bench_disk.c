@@ -157,6 +157,7 @@ struct kind {
 static const struct kind kinds[] = {
 	{ "log, disk, 64 publishers", 64, 16 },
 	{ "log, disk, the same, 1 KiB", 1024, 16 },
+	{ "log, disk, the same, 16 KiB", 16384, 4 },
 };
 
 static char *commands[N_PUBLISHERS];

@@ -201,7 +201,7 @@ static void the_bell_gets_the_mode_that_is_asked_for(void **state)
 struct sleeper {
 	struct ringtail *r;
 	_Atomic uint64_t last;
-	int outcome;
+	_Atomic int outcome;
 };
 
 static void *sleep_and_read(void *arg)
@@ -234,8 +234,7 @@ static void sleepers_come_along(void **state)
 			if (n % 10 == 0)
 				usleep(100);
 		}
-		while (s.last < rig->w->next - 1 &&
-		       __atomic_load_n(&s.outcome, __ATOMIC_RELAXED) >= 0)
+		while (s.last < rig->w->next - 1 && s.outcome >= 0)
 			usleep(100);
 		usleep(500);
 		move_to_mode(rig, i % 2 ? 0640 : 0600);
