@@ -185,7 +185,8 @@ static void a_kill_leaves_a_whole_one(void **state)
 
 	(void)snprintf(job.path, sizeof(job.path), "%s/cursor", (const char *)*state);
 	t_ok(ringtail_cursor_store(job.path, marker_of(0), 0));
-	for (unsigned round = 0; round < 20; round++) {
+	/* More, where a child has to wait for its turn longer than it may live. */
+	for (unsigned round = 0; round < 20 || (!job.seq && round < 1000); round++) {
 		int pid = t_spawn(store_for_ever, &job);
 		uint64_t seq = job.seq;
 
