@@ -13,20 +13,17 @@
  */
 #include <dirent.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
 #include <sys/socket.h>
-#include <sys/un.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "bench/bench_common.h"
+#include "bench/bench_daemon.h"
 
 #define FEED        "main"
 #define PIPELINE    32u
@@ -51,10 +48,7 @@ static uint64_t n_consumers, n_keys, window_ms;
 
 static void clean_up(void)
 {
-	if (daemon_pid > 0) {
-		(void)kill(daemon_pid, SIGKILL);
-		(void)waitpid(daemon_pid, NULL, 0);
-	}
+	b_daemon_stop(daemon_pid);
 }
 
 static int fail(const char *what)
@@ -63,36 +57,9 @@ static int fail(const char *what)
 	exit(1);
 }
 
-static int connect_to(void)
-{
-	struct sockaddr_un address = { .sun_family = AF_UNIX };
-	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-
-	(void)snprintf(address.sun_path, sizeof(address.sun_path), "%s", socket_path);
-	for (int i = 0; i < 1000; i++) {
-		if (connect(fd, (struct sockaddr *)&address, sizeof(address)) == 0)
-			return fd;
-		(void)usleep(10000);
-	}
-	return fail("connect");
-}
-
 static void start_daemon(const char *path)
 {
-	pid_t parent = getpid();
-
-	daemon_pid = fork();
-	if (daemon_pid == 0) {
-		int null = open("/dev/null", O_WRONLY);
-
-		(void)prctl(PR_SET_PDEATHSIG, SIGKILL);
-		(void)dup2(null, 2);
-		if (getppid() == parent)
-			(void)execl(path, path, "--dir", b_dir(), "--socket",
-				    socket_path, "--feed", FEED ",durability=memory",
-				    (char *)NULL);
-		_exit(127);
-	}
+	daemon_pid = b_daemon_start(path, socket_path, FEED ",durability=memory", NULL);
 }
 
 /* ---- The publisher ---- */
@@ -113,7 +80,7 @@ static void exchange(int fd, unsigned from)
 
 static void load(void)
 {
-	int fd = connect_to();
+	int fd = b_daemon_connect(socket_path);
 
 	for (unsigned n = 0; n < n_keys; n += PIPELINE)
 		exchange(fd, n);
@@ -122,7 +89,7 @@ static void load(void)
 
 static void publish(void *unused)
 {
-	int fd = connect_to();
+	int fd = b_daemon_connect(socket_path);
 	unsigned n = 0;
 
 	(void)unused;

@@ -14,14 +14,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/un.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "bench/bench_common.h"
+#include "bench/bench_daemon.h"
 
 #define N_PUBLISHERS 64u
 #define SEGMENT      (UINT64_C(64) << 20)
@@ -38,10 +36,7 @@ static void clean_up(void)
 {
 	char command[128];
 
-	if (daemon_pid > 0) {
-		(void)kill(daemon_pid, SIGKILL);
-		(void)waitpid(daemon_pid, NULL, 0);
-	}
+	b_daemon_stop(daemon_pid);
 	(void)snprintf(command, sizeof(command), "rm -rf %s", data);
 	if (system(command) != 0)
 		(void)fprintf(stderr, "%s stays\n", data);
@@ -53,36 +48,10 @@ static int fail(const char *what)
 	exit(1);
 }
 
-static int connect_to(void)
-{
-	struct sockaddr_un address = { .sun_family = AF_UNIX };
-	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-
-	(void)snprintf(address.sun_path, sizeof(address.sun_path), "%s", socket_path);
-	for (int i = 0; i < 1000; i++) {
-		if (connect(fd, (struct sockaddr *)&address, sizeof(address)) == 0)
-			return fd;
-		(void)usleep(10000);
-	}
-	return fail("connect");
-}
-
 static void start_daemon(const char *path)
 {
-	pid_t parent = getpid();
-
-	daemon_pid = fork();
-	if (daemon_pid == 0) {
-		int null = open("/dev/null", O_WRONLY);
-
-		(void)prctl(PR_SET_PDEATHSIG, SIGKILL);
-		(void)dup2(null, 2);
-		if (getppid() == parent)
-			(void)execl(path, path, "--dir", b_dir(), "--data", data,
-				    "--socket", socket_path, "--feed",
-				    "main,durability=disk,segment=64M", (char *)NULL);
-		_exit(127);
-	}
+	daemon_pid = b_daemon_start(path, socket_path,
+				    "main,durability=disk,segment=64M", data);
 }
 
 /* ---- One at a time ---- */
@@ -307,7 +276,7 @@ int main(int argc, char **argv)
 	(void)snprintf(socket_path, sizeof(socket_path), "%s/socket", data);
 	start_daemon(argv[1]);
 	for (unsigned i = 0; i < N_PUBLISHERS; i++)
-		fds[i] = connect_to();
+		fds[i] = b_daemon_connect(socket_path);
 	bare = open_bare();
 	for (unsigned i = 0; i < rounds; i++) {
 		double ours = publish_p50(fds[0], n);

@@ -7,7 +7,6 @@
  * the other being made meanwhile, and beside it without any.
  */
 #include <errno.h>
-#include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
@@ -15,12 +14,11 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
-#include <sys/un.h>
-#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "bench/bench_common.h"
+#include "bench/bench_daemon.h"
 
 #define COMMAND     "SET k%023u %064u\r\n"
 #define COMMAND_LEN 95
@@ -45,44 +43,17 @@ static int fail(const char *what)
 	exit(1);
 }
 
-static int connect_to(void)
-{
-	struct sockaddr_un address = { .sun_family = AF_UNIX };
-	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-
-	(void)snprintf(address.sun_path, sizeof(address.sun_path), "%s", socket_path);
-	for (int i = 0; i < 1000; i++) {
-		if (connect(fd, (struct sockaddr *)&address, sizeof(address)) == 0)
-			return fd;
-		(void)usleep(10000);
-	}
-	return fail("connect");
-}
-
 static void start_daemon(const char *path)
 {
-	pid_t parent = getpid();
-
-	daemon_pid = fork();
-	if (daemon_pid == 0) {
-		int null = open("/dev/null", O_WRONLY);
-
-		(void)prctl(PR_SET_PDEATHSIG, SIGKILL);
-		(void)dup2(null, 2);
-		if (getppid() == parent)
-			(void)execl(path, path, "--dir", b_dir(), "--socket",
-				    socket_path, "--feed",
+	daemon_pid = b_daemon_start(path, socket_path,
 				    "main,size=64M,durability=memory,retain_bytes=0,"
 				    "segment=64M,snapshot_bytes=1T,snapshot_age=0",
-				    (char *)NULL);
-		_exit(127);
-	}
+				    NULL);
 }
 
 static void end_daemon(void)
 {
-	if (daemon_pid > 0 && kill(daemon_pid, SIGKILL) == 0)
-		(void)waitpid(daemon_pid, NULL, 0);
+	b_daemon_stop(daemon_pid);
 }
 
 /* ---- Publishing ---- */
@@ -187,7 +158,7 @@ static void *make_snapshots(void *arg)
 {
 	struct snapshots *made = arg;
 	char reply[4096];
-	int fd = connect_to();
+	int fd = b_daemon_connect(socket_path);
 
 	while (made->running) {
 		ask(fd, "RINGTAIL.SNAPSHOT\r\n", reply);
@@ -223,7 +194,7 @@ int main(int argc, char **argv)
 	(void)prctl(PR_SET_TIMERSLACK, 1UL);
 	start_daemon(argv[1]);
 	(void)atexit(end_daemon);
-	fd = connect_to();
+	fd = b_daemon_connect(socket_path);
 	load_keys(fd);
 	(void)publish(fd, for_ns / 4, &rate);
 	for (unsigned i = 0; i < rounds; i++) {
