@@ -687,18 +687,20 @@ static void of_each_key_the_newest_change_counts(void **state)
 		/* What was sorted can be added to. */
 		rt_delta_sort(&delta);
 		for (size_t i = 0; i < delta.n; i++) {
-			struct plain key = { .key_len = delta.states[i].key_len };
+			const struct rt_state *got = rt_delta_at(&delta, i);
+			const struct rt_state *last =
+				i ? rt_delta_at(&delta, i - 1) : NULL;
+			struct plain key = { .key_len = got->key_len };
 			struct plain *p;
 
-			memcpy(key.key, delta.states[i].key, key.key_len);
+			memcpy(key.key, got->key, key.key_len);
 			p = bsearch(&key, rig->plain, N_KEYS, sizeof(key), by_key);
 			assert_non_null(p);
-			assert_int_equal(delta.states[i].seq, p->seq);
-			assert_int_equal(!delta.states[i].deleted, p->there);
-			assert_true(!i || rt_key_compare(delta.states[i - 1].key,
-							 delta.states[i - 1].key_len,
-							 delta.states[i].key,
-							 delta.states[i].key_len) < 0);
+			assert_int_equal(got->seq, p->seq);
+			assert_int_equal(!got->deleted, p->there);
+			assert_true(!last ||
+				    rt_key_compare(last->key, last->key_len, got->key,
+						   got->key_len) < 0);
 		}
 		assert_int_equal(delta.n, again ? N_KEYS : 3);
 	}
@@ -724,7 +726,7 @@ static void keys_that_hardly_differ_are_sorted(void **state)
 	rt_delta_sort(&delta);
 	assert_int_equal(delta.n, 4000);
 	for (unsigned i = 0; i < 4000; i++)
-		assert_int_equal(delta.states[i].key_len, i + 1);
+		assert_int_equal(rt_delta_at(&delta, i)->key_len, i + 1);
 	rt_delta_fini(&delta);
 }
 
