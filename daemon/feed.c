@@ -511,7 +511,7 @@ int rt_feed_detach(struct rt_feed *feed, int wake_fd)
 
 void rt_feed_settle(struct rt_feed *feed)
 {
-	if (RT_LIKELY(!feed->writer || !feed->journal.in_flight))
+	if (RT_LIKELY(!feed->writer || !feed->journal.n_flights))
 		return;
 	if (rt_journal_settle(&feed->journal) < 0) {
 		rt_feed_fail(feed);
@@ -544,10 +544,11 @@ bool rt_feed_is_lost(const struct rt_feed *feed, uint64_t round)
 	return feed->failed && !rt_feed_is_settled(feed, round);
 }
 
-int rt_feed_sync_begin(struct rt_feed *feed)
+int rt_feed_sync_begin(struct rt_feed *feed, bool anyway)
 {
 	/* Which of two is over could not be told. */
-	if (!feed->writer || feed->n_stale_syncs)
+	if (!feed->writer || feed->n_stale_syncs ||
+	    (!anyway && !rt_journal_wants_sync(&feed->journal)))
 		return -1;
 	return rt_journal_sync_begin(&feed->journal);
 }

@@ -172,7 +172,7 @@ bool rt_feed_is_settled(const struct rt_feed *feed, uint64_t round);
 bool rt_feed_is_lost(const struct rt_feed *feed, uint64_t round);
 
 /* For the loop: a descriptor that wants a sync, or -1; and what came of it. */
-int rt_feed_sync_begin(struct rt_feed *feed);
+int rt_feed_sync_begin(struct rt_feed *feed, bool anyway);
 void rt_feed_sync_end(struct rt_feed *feed, int result);
 
 /* Who may read it; (uid_t)-1 and (gid_t)-1: as it is. */

@@ -9,12 +9,16 @@
  * written for `memory` and `os`, synced for `disk`.  A push ends each round of the
  * event loop, so that whatever came in together shares a write and a sync.
  *
- * For `disk` a thread writes and syncs a batch while the next one gathers:
+ * For `disk` a thread (syncer.h) writes and syncs a batch while the next one gathers:
  *
  *	gathering  --push, or the one before is done-->  in flight  --settle-->  ring
  *
- * One at a time is in flight, and what has not settled is seen by nobody.  Rounds say
- * what has: see rt_journal_is_settled().
+ * A batch behind another in flight is there so that the disk need not wait for us; as
+ * long as it has not begun it is taken back for whatever else comes.  What has not
+ * settled is seen by nobody.  Rounds say what has: see rt_journal_is_settled().
+ *
+ * For `os` the loop syncs meanwhile.  A segment must be on disk before the next one
+ * begins, so a batch for a new one waits for that, and for nothing else.
  */
 #ifndef RINGTAIL_DAEMON_JOURNAL_H
 #define RINGTAIL_DAEMON_JOURNAL_H
@@ -25,26 +29,36 @@
 
 struct rt_syncer;
 
+/* A batch that is with the syncer. */
+struct rt_flight {
+	struct rt_batch batch;
+	uint64_t round; /* all changes up to it are in history when it has landed */
+};
+
 struct rt_journal {
 	struct rt_writer *writer;
 	const struct rt_feed_config *config;
 	bool has_log;
 	bool in_txn;
 	struct rt_log log;
-	struct rt_batch batch;    /* gathering */
-	struct rt_batch flight;   /* with the syncer, if `in_flight` */
+	struct rt_batch batch;       /* gathering */
+	struct rt_flight flights[2]; /* with the syncer; see rt_journal_flight() */
+	unsigned n_flights;
+	unsigned first_flight;
+	uint64_t flight_bytes;
+	bool has_offer;           /* the newest may be taken back */
 	struct rt_syncer *syncer; /* NULL: batches are written by the caller */
-	bool in_flight;
-	bool broken;            /* a batch was lost: nothing more is taken */
-	uint64_t round;         /* the newest that has ended */
-	uint64_t flight_round;  /* ... when the flight began */
-	uint64_t settled_round; /* what was changed up to it is in history */
-	uint64_t flight_begun_ns;
-	uint64_t n_settled; /* batches that are in history, or were lost */
-	uint64_t time_ns;   /* of the commits to come */
+	bool has_loop;            /* there is somebody who syncs for `os` */
+	bool is_rolling;          /* what gathers is for a segment that has to wait */
+	bool broken;              /* a batch was lost: nothing more is taken */
+	uint64_t round;           /* the newest that has ended */
+	uint64_t settled_round;   /* what was changed up to it is in history */
+	uint64_t n_settled;       /* batches that are in history, or were lost */
+	uint64_t time_ns;         /* of the commits to come */
 	uint64_t txn_bytes; /* keys, values and previous ones of the open transaction */
 	int sync_fd;        /* being synced by the loop; -1: none */
 	uint64_t sync_seq;
+	uint64_t sync_from; /* log.n_since when the newest one began */
 	uint64_t n_syncs;
 	uint64_t sync_ns; /* how long the newest took */
 	uint64_t synced_at_ns;
@@ -101,8 +115,9 @@ uint64_t rt_journal_seq(const struct rt_journal *journal);
 int rt_journal_flush(struct rt_journal *journal);
 
 /*
- * Lets a thread write and sync from now on, which is for `disk` only.  @wake_fd: an
- * eventfd that says when there is something for rt_journal_settle().
+ * From now on there is a loop, which ends rounds and syncs when it is asked to.  For
+ * `disk` a thread begins to write and sync.  @wake_fd: an eventfd that says when there
+ * is something for rt_journal_settle().
  */
 int rt_journal_detach(struct rt_journal *journal, int wake_fd);
 
@@ -121,9 +136,11 @@ int rt_journal_push(struct rt_journal *journal, uint64_t round, bool wait);
 RT_INLINE bool rt_journal_is_settled(const struct rt_journal *journal, uint64_t round)
 {
 	return round <= journal->settled_round ||
-	       (!journal->in_flight && !journal->batch.n_txns);
+	       (!journal->n_flights && !journal->batch.n_txns);
 }
 
+/* Is there so much to sync for `os`, or somebody who waits, that it should not wait? */
+bool rt_journal_wants_sync(const struct rt_journal *journal);
 /* For the loop: a descriptor to sync now, or -1; and what came of it. */
 int rt_journal_sync_begin(struct rt_journal *journal);
 int rt_journal_sync_end(struct rt_journal *journal, int result);

@@ -571,7 +571,8 @@ void rt_journal_close(struct rt_journal *j, bool closed)
 		close_log(j);
 	rt_log_drop(&j->log);
 	rt_batch_fini(&j->batch);
-	rt_batch_fini(&j->flight);
+	for (unsigned i = 0; i < RT_N(j->flights); i++)
+		rt_batch_fini(&j->flights[i].batch);
 	if (closed)
 		rt_writer_close(j->writer);
 	else

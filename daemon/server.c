@@ -203,11 +203,12 @@ static void on_synced(void *ctx, void *arg, int result)
 	rt_feed_sync_end(arg, result);
 }
 
-static void begin_syncs(struct rt_server *server)
+/* Those of feeds that want it; of all, if it is time @anyway. */
+static void begin_syncs(struct rt_server *server, bool anyway)
 {
 	for (unsigned i = 0; i < server->config->n_feeds; i++) {
 		struct rt_feed *feed = &server->feeds[i];
-		int fd = rt_feed_sync_begin(feed);
+		int fd = rt_feed_sync_begin(feed, anyway);
 
 		if (fd >= 0)
 			rt_loop_sync(server->loop, fd, feed);
@@ -221,7 +222,7 @@ static void on_tick(void *ctx)
 	for (unsigned i = 0; i < server->config->n_feeds; i++)
 		rt_feed_tick(&server->feeds[i]);
 	rt_feeds_retry(server, false);
-	begin_syncs(server);
+	begin_syncs(server, true);
 	end_overdue(server);
 	rt_log_tick();
 	rt_notify_alive();
@@ -324,6 +325,7 @@ static void on_round(void *ctx)
 	for (unsigned i = 0; i < server->config->n_feeds; i++)
 		waited |= rt_feed_push(&server->feeds[i], server->round,
 				       is_alone(server));
+	begin_syncs(server, false);
 	set_alarm(server);
 	while (session) {
 		struct rt_session *next = session->next_dirty;

@@ -1,75 +1,79 @@
 /* SPDX-License-Identifier: MIT */
 #include "daemon/syncer.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <sys/eventfd.h>
 
-enum state {
-	IDLE,
-	BUSY,
-	DONE,
-	ENDING,
-};
+#include "shm/segment.h"
 
 struct rt_syncer {
 	pthread_t thread;
 	pthread_mutex_t mutex;
-	pthread_cond_t changed;
-	_Atomic int state; /* enum state; stored with the mutex held */
+	pthread_cond_t offered; /* or the end */
+	pthread_cond_t done;
 	int wake_fd;
-	/* what is to be done; the thread's while busy */
-	const struct rt_log *log;
-	const struct rt_batch *batch;
-	uint64_t offset;
-	int fd;
-	/* what came of it; the owner's when done */
-	int result;
-	bool sync_failed;
+	bool ending; /* this and the counters are changed with the mutex held */
+	bool failed;
+	/* Of all that ever were; job number n is in jobs[n % RT_SYNCS_MAX]. */
+	uint64_t n_offered;
+	uint64_t n_begun;
+	_Atomic uint64_t n_done;
+	uint64_t n_ended; /* the owner's */
+	/* The owner's but from begun to done. */
+	struct rt_sync_job jobs[RT_SYNCS_MAX];
 };
 
-static void move_to(struct rt_syncer *syncer, enum state state)
+static struct rt_sync_job *job_at(struct rt_syncer *syncer, uint64_t n)
 {
-	(void)pthread_mutex_lock(&syncer->mutex); /* of a kind that cannot fail */
-	atomic_store_explicit(&syncer->state, state, memory_order_release);
-	(void)pthread_cond_broadcast(&syncer->changed);
-	(void)pthread_mutex_unlock(&syncer->mutex);
+	return &syncer->jobs[n % RT_SYNCS_MAX];
 }
 
-/* Sleeps while it is in @state; returns the one that followed. */
-static enum state wait_while(struct rt_syncer *syncer, enum state state)
+static void run(struct rt_sync_job *job)
 {
-	enum state now;
+	uint64_t begun = rt_now_ns(CLOCK_MONOTONIC);
 
-	(void)pthread_mutex_lock(&syncer->mutex);
-	while ((now = (enum state)atomic_load_explicit(&syncer->state,
-						       memory_order_relaxed)) == state)
-		(void)pthread_cond_wait(&syncer->changed, &syncer->mutex);
-	(void)pthread_mutex_unlock(&syncer->mutex);
-	return now;
+	rt_batch_seal(job->batch, job->salt, job->synced_seq);
+	job->result = rt_log_write(job->log, job->fd, job->batch, job->offset,
+				   &job->sync_failed);
+	job->duration_ns = rt_now_ns(CLOCK_MONOTONIC) - begun;
+}
+
+/* The next job, begun; NULL at the end.  With the mutex held. */
+static struct rt_sync_job *begin_next(struct rt_syncer *syncer)
+{
+	while (syncer->failed || syncer->n_begun == syncer->n_offered) {
+		if (syncer->ending)
+			return NULL;
+		(void)pthread_cond_wait(&syncer->offered, &syncer->mutex);
+	}
+	return job_at(syncer, syncer->n_begun++);
 }
 
 static void *work(void *arg)
 {
 	struct rt_syncer *syncer = arg;
-	enum state state = IDLE;
+	struct rt_sync_job *job;
 
-	for (;;) {
-		/* A batch that is done stays so until its owner has looked at it. */
-		do {
-			state = wait_while(syncer, state);
-			if (state == ENDING)
-				return NULL;
-		} while (state != BUSY);
-		syncer->result = rt_log_write(syncer->log, syncer->fd, syncer->batch,
-					      syncer->offset, &syncer->sync_failed);
-		move_to(syncer, DONE);
+	(void)pthread_mutex_lock(&syncer->mutex); /* of a kind that cannot fail */
+	while ((job = begin_next(syncer))) {
+		(void)pthread_mutex_unlock(&syncer->mutex);
+		run(job);
+		(void)pthread_mutex_lock(&syncer->mutex);
+		syncer->failed |= job->result < 0;
+		/* pairs with the acquire in rt_syncer_n_done() */
+		atomic_fetch_add_explicit(&syncer->n_done, 1, memory_order_release);
+		(void)pthread_cond_signal(&syncer->done);
+		(void)pthread_mutex_unlock(&syncer->mutex);
 		/* Fails only when it is full: then a wake is due already. */
 		(void)eventfd_write(syncer->wake_fd, 1);
-		state = DONE;
+		(void)pthread_mutex_lock(&syncer->mutex);
 	}
+	(void)pthread_mutex_unlock(&syncer->mutex);
+	return NULL;
 }
 
 /* With all signals blocked: they are the loop's. */
@@ -94,7 +98,8 @@ int rt_syncer_open(int wake_fd, struct rt_syncer **ret)
 		return -ENOMEM;
 	syncer->wake_fd = wake_fd;
 	(void)pthread_mutex_init(&syncer->mutex, NULL); /* cannot fail on Linux */
-	(void)pthread_cond_init(&syncer->changed, NULL);
+	(void)pthread_cond_init(&syncer->offered, NULL);
+	(void)pthread_cond_init(&syncer->done, NULL);
 	r = start_thread(syncer);
 	if (r < 0) {
 		free(syncer);
@@ -108,35 +113,52 @@ void rt_syncer_close(struct rt_syncer *syncer)
 {
 	if (!syncer)
 		return;
-	(void)wait_while(syncer, BUSY);
-	move_to(syncer, ENDING);
+	(void)pthread_mutex_lock(&syncer->mutex);
+	syncer->ending = true;
+	(void)pthread_cond_signal(&syncer->offered);
+	(void)pthread_mutex_unlock(&syncer->mutex);
 	(void)pthread_join(syncer->thread, NULL); /* it is there, and not joined yet */
-	(void)pthread_cond_destroy(&syncer->changed);
+	(void)pthread_cond_destroy(&syncer->offered);
+	(void)pthread_cond_destroy(&syncer->done);
 	(void)pthread_mutex_destroy(&syncer->mutex);
 	free(syncer);
 }
 
-void rt_syncer_begin(struct rt_syncer *syncer, const struct rt_log *log, int fd,
-		     const struct rt_batch *batch, uint64_t offset)
+void rt_syncer_offer(struct rt_syncer *syncer, const struct rt_sync_job *job)
 {
-	assert(syncer->state == IDLE);
-	syncer->log = log;
-	syncer->batch = batch;
-	syncer->offset = offset;
-	syncer->fd = fd;
-	move_to(syncer, BUSY);
+	assert(syncer->n_offered - syncer->n_ended < RT_SYNCS_MAX);
+	*job_at(syncer, syncer->n_offered) = *job;
+	(void)pthread_mutex_lock(&syncer->mutex);
+	syncer->n_offered++;
+	(void)pthread_cond_signal(&syncer->offered);
+	(void)pthread_mutex_unlock(&syncer->mutex);
 }
 
-bool rt_syncer_is_done(const struct rt_syncer *syncer)
+bool rt_syncer_retract(struct rt_syncer *syncer)
 {
-	return atomic_load_explicit(&syncer->state, memory_order_acquire) == DONE;
+	bool can;
+
+	(void)pthread_mutex_lock(&syncer->mutex);
+	can = syncer->n_begun < syncer->n_offered;
+	syncer->n_offered -= can;
+	(void)pthread_mutex_unlock(&syncer->mutex);
+	return can;
 }
 
-int rt_syncer_end(struct rt_syncer *syncer, bool *ret_sync_failed)
+unsigned rt_syncer_n_done(const struct rt_syncer *syncer)
 {
-	assert(syncer->state != IDLE);
-	(void)wait_while(syncer, BUSY);
-	*ret_sync_failed = syncer->sync_failed;
-	atomic_store_explicit(&syncer->state, IDLE, memory_order_relaxed);
-	return syncer->result;
+	return (unsigned)(atomic_load_explicit(&syncer->n_done, memory_order_acquire) -
+			  syncer->n_ended);
+}
+
+void rt_syncer_end(struct rt_syncer *syncer, struct rt_sync_job *ret)
+{
+	assert(syncer->n_ended < syncer->n_offered);
+	if (!rt_syncer_n_done(syncer)) {
+		(void)pthread_mutex_lock(&syncer->mutex);
+		while (!rt_syncer_n_done(syncer))
+			(void)pthread_cond_wait(&syncer->done, &syncer->mutex);
+		(void)pthread_mutex_unlock(&syncer->mutex);
+	}
+	*ret = *job_at(syncer, syncer->n_ended++);
 }

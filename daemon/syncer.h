@@ -1,36 +1,55 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * syncer.h - a thread that writes and syncs one batch of a log
+ * syncer.h - a thread that writes and syncs the batches of a log
  *
- *	            rt_syncer_begin()            the thread has done it
- *	   idle  --------------------->  busy  ------------------------>  done
- *	     ^                                                             |
- *	     +------------------  rt_syncer_end()  ------------------------+
+ *	 offer                the thread begins            ... has done it
+ *	------->  offered  ----------------------->  busy  ---------------->  done
+ *	             |                                                          |
+ *	             +---- retract: it can be added to                      end +
  *
- * So that the next batch can be gathered while one is on its way to the disk.  All
- *calls are for one thread, the owner's; between begin and end the batch and the log's
- *newest segment are left alone.
+ * Two at most are with it, so that the disk has the next one at once while its owner
+ * has not looked at the one before.  They are begun in their order, each when the one
+ * before is on disk, and none once one has failed.  All calls are for one thread, the
+ * owner's; from offer to end the batch and the log's newest segment are left alone.
  */
 #ifndef RINGTAIL_DAEMON_SYNCER_H
 #define RINGTAIL_DAEMON_SYNCER_H
 
 #include "store/log.h"
 
+#define RT_SYNCS_MAX 2u
+
 struct rt_syncer;
+
+struct rt_sync_job {
+	const struct rt_log *log;
+	struct rt_batch *batch; /* is sealed with the next two */
+	uint64_t salt;
+	uint64_t synced_seq;
+	int fd; /* as rt_log_place() says */
+	uint64_t offset;
+	/* what came of it, once it is done: see rt_log_write() */
+	int result;
+	bool sync_failed;
+	uint64_t duration_ns; /* of write and sync */
+};
 
 /* @wake_fd: an eventfd that counts each batch that is done; stays the caller's. */
 int rt_syncer_open(int wake_fd, struct rt_syncer **ret);
-/* Waits for what is busy; its outcome is lost.  NULL is fine. */
+/* Waits for what is with it; outcomes are lost.  NULL is fine. */
 void rt_syncer_close(struct rt_syncer *syncer);
 
-/* Idle only; as rt_log_write(). */
-void rt_syncer_begin(struct rt_syncer *syncer, const struct rt_log *log, int fd,
-		     const struct rt_batch *batch, uint64_t offset);
+/* Fewer than RT_SYNCS_MAX are with it. */
+void rt_syncer_offer(struct rt_syncer *syncer, const struct rt_sync_job *job);
 
-/* Is it done?  Does not wait. */
-bool rt_syncer_is_done(const struct rt_syncer *syncer);
+/* Takes the newest back, if it has not begun: was that so? */
+bool rt_syncer_retract(struct rt_syncer *syncer);
 
-/* Waits for it; the outcome is as that of rt_log_write().  Not when idle. */
-int rt_syncer_end(struct rt_syncer *syncer, bool *ret_sync_failed);
+/* How many are done, not having been ended?  Does not wait. */
+unsigned rt_syncer_n_done(const struct rt_syncer *syncer);
+
+/* Waits for the oldest; @ret is the job with what came of it.  Not when there is none.
+ */
+void rt_syncer_end(struct rt_syncer *syncer, struct rt_sync_job *ret);
 
 #endif

@@ -14,8 +14,6 @@
 #include "store/log_read.h"
 #include "store/snapshot.h"
 
-#define TMP_NAME ".segment.new"
-
 static int fail(const struct rt_log *log, struct rt_fault *fault, const char *what,
 		int r)
 {
@@ -91,38 +89,84 @@ static void open_index(struct rt_log *log)
 	log->indexed_at = log->offset;
 }
 
+/* Memory of the disk for a segment, under no name that counts. */
+static int make_spare(struct rt_log *log, uint64_t size)
+{
+	int r;
+
+	(void)unlinkat(log->dir_fd, RT_LOG_SPARE_NAME, 0);
+
+	AUTO_CLOSE int fd = openat(log->dir_fd, RT_LOG_SPARE_NAME,
+				   O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+
+	if (fd < 0)
+		return -errno;
+	r = reserve(log, fd, size);
+	if (r < 0) {
+		(void)unlinkat(log->dir_fd, RT_LOG_SPARE_NAME, 0);
+		return r;
+	}
+	log->spare_fd = rt_take_fd(&fd);
+	log->spare_size = size;
+	return 0;
+}
+
+static void drop_spare(struct rt_log *log)
+{
+	if (log->spare_fd < 0)
+		return;
+	(void)unlinkat(log->dir_fd, RT_LOG_SPARE_NAME, 0);
+	rt_close_fd(&log->spare_fd);
+	log->spare_fd = -1;
+}
+
+/* A spare one for @size bytes, header included. */
+static int need_spare(struct rt_log *log, uint64_t size)
+{
+	if (log->spare_fd >= 0 && log->spare_size >= size)
+		return 0;
+	drop_spare(log);
+	return make_spare(log, rt_max(log->config.segment_size, size));
+}
+
+int rt_log_reserve(struct rt_log *log, uint64_t size, struct rt_fault *fault)
+{
+	int r = need_spare(log, RT_LOG_START + size);
+
+	return r < 0 ? fail(log, fault, "reserve a segment", r) : 0;
+}
+
 /* A whole segment under its name, or nothing. */
 static int make_segment(struct rt_log *log, uint64_t size, int *ret_fd)
 {
 	uint64_t salt = rt_random64();
 	char name[32];
 	bool named = false;
-	int r;
+	int r = need_spare(log, size);
 
+	if (r < 0)
+		return r;
+
+	AUTO_CLOSE int fd = log->spare_fd;
+
+	log->spare_fd = -1;
 	rt_segment_name(log->next, ".log", name);
-	(void)unlinkat(log->dir_fd, TMP_NAME, 0);
-
-	AUTO_CLOSE int fd = openat(log->dir_fd, TMP_NAME,
-				   O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-
-	if (fd < 0)
-		return -errno;
-	r = reserve(log, fd, size);
-	if (!r)
-		r = write_header(log, fd, salt);
+	r = write_header(log, fd, salt);
 	if (!r)
 		r = give_access(log, fd);
 	if (!r && is_synced(log))
 		r = rt_file_sync(log->config.io, fd);
 	if (!r) {
-		r = renameat(log->dir_fd, TMP_NAME, log->dir_fd, name) < 0 ? -errno : 0;
+		r = renameat(log->dir_fd, RT_LOG_SPARE_NAME, log->dir_fd, name) < 0
+			    ? -errno
+			    : 0;
 		named = !r;
 	}
 	if (!r && is_synced(log) && fsync(log->dir_fd) < 0)
 		r = -errno;
 	if (r < 0) {
 		/* Under its name it would be a hole as soon as the old one grows. */
-		(void)unlinkat(log->dir_fd, named ? name : TMP_NAME, 0);
+		(void)unlinkat(log->dir_fd, named ? name : RT_LOG_SPARE_NAME, 0);
 		return r;
 	}
 	log->salt = salt;
@@ -143,7 +187,6 @@ static void finish_segment(struct rt_log *log)
 
 static int roll(struct rt_log *log, uint64_t batch_size, struct rt_fault *fault)
 {
-	uint64_t size = rt_max(log->config.segment_size, RT_LOG_START + batch_size);
 	int fd = -1;
 	int r;
 
@@ -153,7 +196,7 @@ static int roll(struct rt_log *log, uint64_t batch_size, struct rt_fault *fault)
 		if (r < 0)
 			return r;
 	}
-	r = make_segment(log, size, &fd);
+	r = make_segment(log, RT_LOG_START + batch_size, &fd);
 	if (r < 0)
 		return fail(log, fault, "begin a segment", r);
 	if (log->fd >= 0 && log->segment_first == log->next)
@@ -161,7 +204,7 @@ static int roll(struct rt_log *log, uint64_t batch_size, struct rt_fault *fault)
 	finish_segment(log);
 	log->fd = fd;
 	log->segment_first = log->next;
-	log->segment_end = size;
+	log->segment_end = log->spare_size; /* which it was */
 	log->offset = RT_LOG_START;
 	log->n_bytes += RT_LOG_START;
 	if (!log->oldest)
@@ -459,6 +502,7 @@ void rt_log_drop(struct rt_log *log)
 {
 	if (!log->what)
 		return;
+	drop_spare(log);
 	rt_close_fd(&log->fd);
 	rt_close_fd(&log->idx_fd);
 	(void)close(log->dir_fd);

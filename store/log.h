@@ -29,6 +29,7 @@ enum rt_log_mode {
 	RT_LOG_DISK = 3,   /* synced before it is visible */
 };
 
+#define RT_LOG_SPARE_NAME  ".segment.new" /* of a segment that has not begun */
 #define RT_LOG_SEGMENT_MIN (UINT64_C(64) << 10)
 #define RT_LOG_SEGMENT_MAX (UINT64_C(1) << 32)
 #define RT_LOG_INDEX_EVERY (UINT64_C(64) << 10) /* bytes between two index entries */
@@ -99,13 +100,16 @@ struct rt_log {
 	uint64_t n_since;     /* bytes of batches since it was opened, and of those that
 			       * were found above the snapshot */
 	struct rt_floor floor;
-	uint64_t synced; /* seq up to which everything is known to be on disk */
-	bool failed;     /* a sync failed: nothing more is accepted */
+	int spare_fd;        /* of a segment made for later; -1: none */
+	uint64_t spare_size; /* allocated, and not more than is needed then */
+	uint64_t synced;     /* seq up to which everything is known to be on disk */
+	bool failed;         /* a sync failed: nothing more is accepted */
 	bool unsynced;
 };
 
 #define RT_LOG_NONE \
-	((struct rt_log){ .fd = -1, .idx_fd = -1, .dir_fd = -1, .lock_fd = -1 })
+	((struct rt_log){ \
+		.fd = -1, .idx_fd = -1, .dir_fd = -1, .lock_fd = -1, .spare_fd = -1 })
 
 /*
  * Opens the log in folder @path, made if needed, and recovers it.  @visit is called
@@ -128,6 +132,18 @@ void rt_log_drop(struct rt_log *log);
  */
 int rt_log_place(struct rt_log *log, uint64_t size, struct rt_fault *fault, int *ret_fd,
 		 uint64_t *ret_offset);
+
+/*
+ * Makes sure that the next segment can begin, and with a batch of @size bytes, whatever
+ * the disk is filled with until then.  Negative, with a text: nothing is changed.
+ */
+int rt_log_reserve(struct rt_log *log, uint64_t size, struct rt_fault *fault);
+
+/* Bytes of batches that a reserved segment takes; 0 if there is none. */
+RT_INLINE uint64_t rt_log_reserved(const struct rt_log *log)
+{
+	return log->spare_fd < 0 ? 0 : log->spare_size - RT_LOG_START;
+}
 
 /* The batch is there (and synced, if the mode says so). */
 void rt_log_wrote(struct rt_log *log, const struct rt_batch *batch);

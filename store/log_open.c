@@ -288,6 +288,7 @@ int rt_log_open(const char *path, const struct rt_log_config *config,
 		r = note_open(&log, fault);
 	if (r < 0)
 		return r;
+	(void)unlinkat(log.dir_fd, RT_LOG_SPARE_NAME, 0); /* a crash may leave one */
 	*ret = log;
 	log = RT_LOG_NONE;
 	return 0;

@@ -1,18 +1,22 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * test_syncer.c - daemon/syncer.c and the flight of batches in journal.c
+ * test_syncer.c - daemon/syncer.c and the way of batches in journal_flush.c
  *
- * A feed with durability disk and its thread, without loop and sessions: rounds are
- * made by hand.  What is in flight may land at any moment, so nothing here asks whether
- * it has not yet.
+ * A feed with its thread (`disk`) or its syncs (`os`), without loop and sessions:
+ * rounds are made by hand.  What is in flight may land at any moment, so nothing here
+ * asks whether it has not yet, but where a gate holds the disk.
  */
 #include "tests/support/t.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <unistd.h>
 
 #include "daemon/feed.h"
 #include "daemon/log.h"
@@ -52,16 +56,73 @@ static void close_server(void)
 	(void)close(f.wake_fd);
 }
 
-static int setup(void **state)
+/* The disk, as the test wants it. */
+static struct {
+	pthread_mutex_t mutex;
+	pthread_cond_t changed;
+	bool is_shut; /* writes wait */
+	int sync_error;
+	int reserve_error;
+	unsigned n_writes;
+} disk = { .mutex = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER };
+
+static ssize_t write_when_open(int fd, const void *buf, size_t len, off_t at)
 {
-	char dir[128], data[128], one[] = "f,size=4M,segment=64K,durability=disk";
+	(void)pthread_mutex_lock(&disk.mutex);
+	disk.n_writes++;
+	(void)pthread_cond_broadcast(&disk.changed);
+	while (disk.is_shut)
+		(void)pthread_cond_wait(&disk.changed, &disk.mutex);
+	(void)pthread_mutex_unlock(&disk.mutex);
+	return pwrite(fd, buf, len, at);
+}
+
+static int sync_or_fail(int fd)
+{
+	errno = disk.sync_error;
+	return disk.sync_error ? -1 : fdatasync(fd);
+}
+
+static int reserve_or_fail(int fd, int mode, off_t at, off_t len)
+{
+	errno = disk.reserve_error;
+	return disk.reserve_error ? -1 : fallocate(fd, mode, at, len);
+}
+
+static const struct rt_log_io disk_io = {
+	.pwrite = write_when_open,
+	.fdatasync = sync_or_fail,
+	.fallocate = reserve_or_fail,
+};
+
+static void open_disk(void)
+{
+	(void)pthread_mutex_lock(&disk.mutex);
+	disk.is_shut = false;
+	(void)pthread_cond_broadcast(&disk.changed);
+	(void)pthread_mutex_unlock(&disk.mutex);
+}
+
+/* Until the thread has begun that many. */
+static void wait_for_writes(unsigned n)
+{
+	(void)pthread_mutex_lock(&disk.mutex);
+	while (disk.n_writes < n)
+		(void)pthread_cond_wait(&disk.changed, &disk.mutex);
+	(void)pthread_mutex_unlock(&disk.mutex);
+}
+
+static int setup_mode(const char *mode)
+{
+	char dir[128], data[128], one[64];
 	char program[] = "ringtaild", option[] = "--feed";
 	char *argv[] = { program, dir, data, option, one };
 	struct rt_fault fault = { "" };
 
-	(void)state;
 	rt_log_init(RT_LOG_ERROR);
 	f = (struct fixture){ .dir = t_dir_new() };
+	disk.sync_error = disk.reserve_error = 0;
+	(void)snprintf(one, sizeof(one), "f,size=4M,segment=64K,durability=%s", mode);
 	(void)snprintf(dir, sizeof(dir), "--dir=%s/shm", f.dir);
 	(void)snprintf(data, sizeof(data), "--data=%s/data", f.dir);
 	t_ok(t_sh(NULL, "mkdir %s/shm %s/data", f.dir, f.dir));
@@ -71,9 +132,22 @@ static int setup(void **state)
 	return 0;
 }
 
+static int setup(void **state)
+{
+	(void)state;
+	return setup_mode("disk");
+}
+
+static int setup_os(void **state)
+{
+	(void)state;
+	return setup_mode("os");
+}
+
 static int teardown(void **state)
 {
 	(void)state;
+	open_disk(); /* else the end waits for it */
 	close_server();
 	rt_config_fini(&f.config);
 	t_dir_drop(f.dir);
@@ -88,6 +162,18 @@ static void put(unsigned i)
 	(void)snprintf(key, sizeof(key), "key%u", i % 100);
 	(void)snprintf(value, sizeof(value), "%u", i);
 	t_ok(rt_feed_put(feed(), key, strlen(key), value, strlen(value), NULL));
+}
+
+/* Event 1 has passed: a segment has begun. */
+static void shut_disk(void)
+{
+	put(1);
+	t_ok(rt_feed_flush(feed()));
+	feed()->journal.log.config.io = &disk_io;
+	(void)pthread_mutex_lock(&disk.mutex);
+	disk.is_shut = true;
+	disk.n_writes = 0;
+	(void)pthread_mutex_unlock(&disk.mutex);
 }
 
 static void push(void)
@@ -131,14 +217,14 @@ static void the_next_gathers_meanwhile(void **state)
 	put(2);
 	put(3);
 	assert_int_equal(rt_feed_seq(feed()), 3);
-	assert_true(feed()->journal.in_flight);
-	assert_int_equal(feed()->journal.flight.n_events, 1);
+	assert_true(feed()->journal.n_flights);
+	assert_int_equal(feed()->journal.flights[0].batch.n_events, 1);
 	assert_int_equal(feed()->journal.batch.n_events, 2);
 	wait_for(1);
 	assert_int_equal(head(), 1);
 	/* It went off with the one before, and has no end of a round to wait for. */
 	assert_false(rt_feed_is_settled(feed(), 2));
-	assert_true(feed()->journal.in_flight);
+	assert_true(feed()->journal.n_flights);
 	push();
 	wait_for(2);
 	assert_int_equal(head(), 3);
@@ -152,7 +238,7 @@ static void a_flush_waits_for_all(void **state)
 	put(2);
 	t_ok(rt_feed_flush(feed()));
 	assert_int_equal(head(), 2);
-	assert_false(feed()->journal.in_flight);
+	assert_false(feed()->journal.n_flights);
 	assert_true(rt_feed_is_settled(feed(), UINT64_MAX));
 	t_ok(rt_feed_flush(feed()));
 	put(3);
@@ -240,7 +326,230 @@ static void a_drop_waits_as_well(void **state)
 	assert_int_equal(head(), 1);
 }
 
-#define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+/* The thread looks at what is behind another only when that is done. */
+static void what_waits_for_the_disk_goes_on_gathering(void **state)
+{
+	(void)state;
+	shut_disk();
+	put(2);
+	push();
+	wait_for_writes(1);
+	put(3);
+	push();
+	assert_int_equal(feed()->journal.n_flights, 2);
+	put(4);
+	assert_int_equal(feed()->journal.n_flights, 1);
+	assert_int_equal(feed()->journal.batch.n_events, 2);
+	push();
+	open_disk();
+	wait_for(f.round);
+	assert_int_equal(head(), 4);
+	assert_int_equal(feed()->journal.n_syncs, 3);
+}
+
+static void the_disk_does_not_wait_for_us(void **state)
+{
+	(void)state;
+	shut_disk();
+	put(2);
+	push();
+	wait_for_writes(1);
+	put(3);
+	push();
+	open_disk();
+	wait_for_writes(2); /* though nobody has looked at the first */
+	assert_int_equal(head(), 1);
+	put(4);
+	push();
+	wait_for(f.round);
+	assert_int_equal(head(), 4);
+}
+
+static void full_batches_stay_on_their_way(void **state)
+{
+	(void)state;
+	shut_disk();
+	put(2);
+	push();
+	wait_for_writes(1);
+	rt_feed_begin(feed());
+	for (unsigned i = 3; i <= 900; i++) /* most of the segment */
+		put(i);
+	t_ok(rt_feed_commit(feed()));
+	open_disk();
+	for (unsigned i = 901; i <= 2000; i++)
+		put(i);
+	push();
+	wait_for(f.round);
+	assert_int_equal(head(), 2000);
+}
+
+/* Once it has failed, nothing may be on the disk that was not before. */
+static void what_is_behind_a_failure_is_not_written(void **state)
+{
+	(void)state;
+	shut_disk();
+	disk.sync_error = EIO;
+	put(2);
+	push();
+	wait_for_writes(1);
+	put(3);
+	push();
+	open_disk();
+	while (feed()->writer) {
+		struct pollfd poll_fd = { .fd = f.wake_fd, .events = POLLIN };
+
+		assert_int_equal(poll(&poll_fd, 1, 30000), 1);
+		rt_feed_settle(feed());
+	}
+	assert_true(rt_feed_is_lost(feed(), f.round));
+	assert_false(rt_feed_is_lost(feed(), 0));
+	disk.sync_error = 0;
+	close_server();
+	open_server();
+	assert_int_equal(head(), 1);
+}
+
+/*
+ * ---- A new segment with `os` ----
+ */
+
+/* Fills the first segment until something has to wait for the second. */
+static void fill_segment(void)
+{
+	for (unsigned i = 0; !feed()->journal.is_rolling; i++) {
+		put(i);
+		if (i % 10 == 9 && !feed()->journal.is_rolling)
+			push();
+	}
+}
+
+static void a_new_segment_waits_for_a_sync_and_publishers_go_on(void **state)
+{
+	uint64_t before, last;
+	int fd;
+
+	(void)state;
+	fill_segment();
+	before = head();
+	for (unsigned i = 0; i < 100; i++)
+		put(i);
+	last = rt_feed_seq(feed());
+	push();
+	assert_int_equal(head(), before); /* not synced: not begun, not seen */
+	assert_int_equal(feed()->journal.log.segment_first, 1);
+	assert_false(rt_feed_is_settled(feed(), f.round));
+	fd = rt_feed_sync_begin(feed(), false);
+	assert_true(fd >= 0);
+	push();
+	assert_int_equal(head(), before);
+	t_ok(fdatasync(fd));
+	rt_feed_sync_end(feed(), 0);
+	push();
+	assert_int_equal(head(), last);
+	assert_int_equal(feed()->journal.log.segment_first, before + 1);
+	assert_true(rt_feed_is_settled(feed(), f.round));
+}
+
+static void a_flush_does_not_wait_for_the_loop(void **state)
+{
+	uint64_t last;
+
+	(void)state;
+	fill_segment();
+	last = rt_feed_seq(feed());
+	t_ok(rt_feed_flush(feed()));
+	assert_int_equal(head(), last);
+	assert_true(feed()->journal.log.segment_first > 1);
+	close_server();
+	open_server();
+	assert_int_equal(head(), last);
+}
+
+static void a_transaction_waits_as_well(void **state)
+{
+	int fd;
+
+	(void)state;
+	for (unsigned i = 0; i < 500; i++)
+		put(i);
+	push();
+	rt_feed_begin(feed());
+	for (unsigned i = 0; i < 2000; i++) /* more than a segment */
+		put(i);
+	t_ok(rt_feed_commit(feed()));
+	push();
+	assert_int_equal(head(), 500);
+	fd = rt_feed_sync_begin(feed(), false);
+	assert_true(fd >= 0);
+	rt_feed_sync_end(feed(), fdatasync(fd));
+	push();
+	assert_int_equal(head(), 2500);
+	assert_int_equal(feed()->journal.log.segment_first, 501);
+}
+
+static void what_waits_for_a_sync_that_fails_is_lost(void **state)
+{
+	uint64_t before;
+
+	(void)state;
+	fill_segment();
+	before = head();
+	push();
+	assert_true(rt_feed_sync_begin(feed(), false) >= 0);
+	rt_feed_sync_end(feed(), -EIO);
+	assert_null(feed()->writer);
+	assert_true(rt_feed_is_lost(feed(), f.round));
+	close_server();
+	open_server();
+	assert_int_equal(head(), before);
+}
+
+/* A full disk is noticed before anything waits for it. */
+static void a_segment_that_cannot_be_reserved_is_an_error_at_once(void **state)
+{
+	char key[] = "k", value[] = "v";
+	uint64_t before;
+	int r = 0;
+
+	(void)state;
+	put(1);
+	t_ok(rt_feed_flush(feed()));
+	feed()->journal.log.config.io = &disk_io;
+	disk.reserve_error = ENOSPC;
+	for (unsigned i = 0; !r; i++)
+		r = rt_feed_put(feed(), key, 1, value, 1, NULL);
+	assert_int_equal(r, RT_FEED_E_LOG);
+	assert_non_null(strstr(feed()->journal.fault.text, "No space"));
+	before = head(); /* what came before is in history */
+	assert_true(before > 100);
+	assert_int_equal(rt_feed_seq(feed()), before);
+	disk.reserve_error = 0;
+	put(1);
+	t_ok(rt_feed_flush(feed()));
+	assert_int_equal(head(), before + 1);
+}
+
+static void much_is_synced_early(void **state)
+{
+	char value[60000];
+
+	(void)state;
+	memset(value, 'v', sizeof(value));
+	put(1);
+	push();
+	assert_true(feed()->journal.log.unsynced);
+	assert_int_equal(rt_feed_sync_begin(feed(), false), -1);
+	for (unsigned i = 0; i < 150 && !rt_journal_wants_sync(&feed()->journal); i++) {
+		t_ok(rt_feed_put(feed(), "k", 1, value, sizeof(value), NULL));
+		t_ok(rt_feed_flush(feed()));
+	}
+	assert_true(rt_journal_wants_sync(&feed()->journal));
+	assert_true(feed()->journal.log.n_since > (UINT64_C(4) << 20));
+}
+
+#define TO(name) cmocka_unit_test_setup_teardown(name, setup_os, teardown)
+#define T(name)  cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
 {
@@ -253,6 +562,16 @@ int main(void)
 		T(a_transaction_that_begins_a_segment),
 		T(the_end_waits_for_what_is_in_flight),
 		T(a_drop_waits_as_well),
+		T(what_waits_for_the_disk_goes_on_gathering),
+		T(the_disk_does_not_wait_for_us),
+		T(full_batches_stay_on_their_way),
+		T(what_is_behind_a_failure_is_not_written),
+		TO(a_new_segment_waits_for_a_sync_and_publishers_go_on),
+		TO(a_flush_does_not_wait_for_the_loop),
+		TO(a_transaction_waits_as_well),
+		TO(what_waits_for_a_sync_that_fails_is_lost),
+		TO(a_segment_that_cannot_be_reserved_is_an_error_at_once),
+		TO(much_is_synced_early),
 	};
 
 	return cmocka_run_group_tests_name("syncer", tests, NULL, NULL);

@@ -1,0 +1,416 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The way of what was gathered: into the log, then into the ring.
+ */
+#include "daemon/journal_parts.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+
+#include "daemon/log.h"
+#include "daemon/syncer.h"
+
+#define SYNC_EVERY (UINT64_C(8) << 20) /* bytes of log, for `os` */
+
+/*
+ * ---- Into the ring ----
+ */
+
+/* The usual ones up to one that is not, if there is any; or to the end. */
+static int play_alone(struct rt_writer *w, struct rt_batch_cursor *cursor)
+{
+	struct rt_item item;
+	size_t size;
+	int r = 0;
+
+	while (!r && (size = rt_batch_peek_alone(cursor, &item))) {
+		rt_writer_set_time(w, item.time_ns);
+		r = rt_writer_one(w, item.op, item.flags, item.key, item.key_len,
+				  item.key + item.key_len, item.value_len);
+		if (!r)
+			rt_batch_pass(cursor, size);
+	}
+	return r;
+}
+
+static int play_item(struct rt_writer *w, const struct rt_item *item)
+{
+	int r;
+
+	rt_writer_set_time(w, item->time_ns);
+	if (RT_LIKELY(item->txn_size == 1 && !item->prev_len))
+		return rt_writer_one(w, item->op, item->flags, item->key, item->key_len,
+				     item->value, item->value_len);
+	if (!item->txn_index)
+		rt_writer_begin(w);
+	r = rt_writer_add_prev(w, item->op, item->flags, item->key, item->key_len,
+			       item->value, item->value_len, item->prev,
+			       item->prev_len);
+	if (r < 0)
+		rt_writer_abort(w);
+	else if (item->txn_index + 1 == item->txn_size)
+		rt_writer_commit(w);
+	return r;
+}
+
+int rt_journal_play(struct rt_journal *j, const uint8_t *data, uint64_t from)
+{
+	struct rt_writer *w = j->writer;
+	struct rt_batch_cursor cursor;
+	struct rt_item item;
+	int r = 0;
+
+	rt_writer_hold(w);
+	rt_batch_open(data, &cursor);
+	for (;;) {
+		/* What it refuses is met again below. */
+		if (cursor.seq >= from)
+			(void)play_alone(w, &cursor);
+		if (r || rt_batch_next(&cursor, &item) != 1)
+			break;
+		if (item.seq < from)
+			continue;
+		r = play_item(w, &item);
+		if (r < 0)
+			j->too_big_for_ring =
+				item.seq - item.txn_index + item.txn_size - 1;
+	}
+	rt_writer_release(w);
+	return r;
+}
+
+/*
+ * ---- What readers are shown ----
+ */
+
+bool rt_journal_is_synced(const struct rt_journal *j)
+{
+	return j->has_log && j->log.config.mode != RT_LOG_MEMORY;
+}
+
+void rt_journal_show(const struct rt_journal *j)
+{
+	struct rt_hot *hot = j->writer->hot;
+
+	rt_store64(&hot->n_syncs, j->n_syncs);
+	rt_store64(&hot->sync_ns, j->sync_ns);
+	rt_store64(&hot->synced_at_ns, j->synced_at_ns);
+	rt_store64(&hot->synced_seq, rt_journal_is_synced(j) ? j->log.synced : 0);
+	rt_store32(&hot->durability, j->has_log ? j->log.config.mode : 0);
+}
+
+static void count_sync(struct rt_journal *j, uint64_t duration_ns)
+{
+	j->sync_ns = duration_ns;
+	j->synced_at_ns = rt_now_ns(CLOCK_REALTIME);
+	j->n_syncs++;
+	rt_journal_show(j);
+}
+
+/*
+ * ---- Room ----
+ */
+
+uint64_t rt_journal_room_left(const struct rt_journal *j)
+{
+	if (j->is_rolling)
+		return rt_min(rt_log_reserved(&j->log), RT_BATCH_MAX);
+	/* What is in flight has its place already. */
+	return j->log.fd < 0 ? 0 : j->log.segment_end - j->log.offset - j->flight_bytes;
+}
+
+/* Tells once that there is no room, and once that there is again. */
+static int say_room(struct rt_journal *j, int r)
+{
+	if (r < 0 && !j->out_of_space)
+		rt_log(RT_LOG_ERROR, "%s; publishers are refused until it works again",
+		       j->fault.text);
+	if (r >= 0 && j->out_of_space)
+		rt_log(RT_LOG_INFO, "feed '%s': there is room for its log again",
+		       j->config->name);
+	j->out_of_space = r < 0;
+	return r;
+}
+
+/* Room for a batch of @size bytes; nothing may be in flight. */
+static int place(struct rt_journal *j, uint64_t size, int *ret_fd, uint64_t *ret_offset)
+{
+	return say_room(j, rt_log_place(&j->log, size, &j->fault, ret_fd, ret_offset));
+}
+
+/*
+ * Room for a batch of @size bytes, in a new segment if it has to be.  That has to wait
+ * for a sync of the one before; if the loop can do it, what gathers waits and nobody
+ * else.  Nothing may be in flight.
+ */
+static int find_room(struct rt_journal *j, uint64_t size)
+{
+	const struct rt_log *log = &j->log;
+	bool fits = log->fd >= 0 && size <= log->segment_end - log->offset;
+	uint64_t offset;
+	int fd;
+	int r;
+
+	if (fits || !j->has_loop || log->config.mode != RT_LOG_OS || !log->unsynced ||
+	    log->failed)
+		return place(j, size, &fd, &offset);
+	r = say_room(j, rt_log_reserve(&j->log, size, &j->fault));
+	j->is_rolling = !r;
+	return r;
+}
+
+/*
+ * ---- Into history ----
+ */
+
+/* A batch is in the log as the mode promises: now it may be seen. */
+static void show(struct rt_journal *j, const struct rt_batch *batch)
+{
+	int r = rt_journal_play(j, batch->data, batch->first_seq);
+
+	assert(!r); /* every limit was checked when it was gathered */
+	(void)r;
+	j->n_settled++;
+}
+
+static int lose(struct rt_journal *j, int error)
+{
+	j->n_settled++;
+	j->broken = true;
+	return error;
+}
+
+/* The oldest that is in flight is waited for and becomes visible. */
+static int land(struct rt_journal *j)
+{
+	struct rt_flight *flight = rt_journal_flight(j, 0);
+	struct rt_sync_job job;
+
+	rt_syncer_end(j->syncer, &job);
+	j->first_flight++;
+	j->n_flights--;
+	j->flight_bytes -= flight->batch.len;
+	if (job.result < 0) {
+		/* The one behind it is not begun any more. */
+		if (j->n_flights && rt_syncer_retract(j->syncer))
+			j->n_flights = 0;
+		(void)rt_log_unwrote(&j->log, job.result, job.sync_failed, &j->fault);
+		return lose(j, job.result);
+	}
+	rt_log_wrote(&j->log, &flight->batch);
+	count_sync(j, job.duration_ns);
+	show(j, &flight->batch);
+	j->settled_round = flight->round;
+	return 0;
+}
+
+static int land_all(struct rt_journal *j)
+{
+	int r = 0;
+
+	while (!r && j->n_flights)
+		r = land(j);
+	j->has_offer &= j->n_flights > 0;
+	return r;
+}
+
+/*
+ * What was gathered takes off, and the next batch begins.  It holds all changes up to
+ * @round, and is the first in flight or fits in behind the other.
+ */
+static int take_off(struct rt_journal *j, uint64_t round)
+{
+	struct rt_flight *flight = rt_journal_flight(j, j->n_flights);
+	struct rt_batch next = flight->batch;
+	struct rt_sync_job job = {
+		.log = &j->log,
+		.batch = &flight->batch,
+		.fd = j->log.fd,
+		.offset = j->log.offset + j->flight_bytes,
+	};
+	int r = j->n_flights ? 0 : place(j, j->batch.len, &job.fd, &job.offset);
+
+	if (r < 0)
+		return lose(j, r);
+	job.salt = j->log.salt;
+	job.synced_seq = j->log.synced;
+	rt_batch_reset(&next, j->batch.first_seq + j->batch.n_events);
+	flight->batch = j->batch;
+	flight->round = round;
+	j->batch = next;
+	j->flight_bytes += flight->batch.len;
+	j->n_flights++;
+	rt_syncer_offer(j->syncer, &job);
+	return 0;
+}
+
+/* May what was gathered take off now? */
+static bool can_take_off(const struct rt_journal *j)
+{
+	if (rt_batch_is_empty(&j->batch) || j->n_flights == RT_N(j->flights))
+		return false;
+	return !j->n_flights || j->batch.len <= rt_journal_room_left(j);
+}
+
+/* What was offered and has not begun goes on gathering. */
+static void take_back(struct rt_journal *j)
+{
+	struct rt_flight *flight;
+	struct rt_batch empty = j->batch;
+
+	if (!j->has_offer || !rt_batch_is_empty(&empty))
+		return;
+	j->has_offer = false;
+	if (!rt_syncer_retract(j->syncer))
+		return;
+	flight = rt_journal_flight(j, --j->n_flights);
+	j->batch = flight->batch;
+	j->flight_bytes -= j->batch.len;
+	flight->batch = empty;
+}
+
+/* What was gathered is written by us; nothing is in flight. */
+static int append(struct rt_journal *j)
+{
+	uint64_t begun_ns;
+	int r;
+
+	if (rt_batch_is_empty(&j->batch))
+		return 0;
+	begun_ns = j->log.config.mode == RT_LOG_DISK ? rt_now_ns(CLOCK_MONOTONIC) : 0;
+	r = rt_log_append(&j->log, &j->batch, &j->fault);
+	j->is_rolling = false;
+	if (r < 0)
+		return lose(j, r);
+	if (begun_ns) /* with the write, which is part of the price */
+		count_sync(j, rt_now_ns(CLOCK_MONOTONIC) - begun_ns);
+	show(j, &j->batch);
+	rt_batch_reset(&j->batch, j->batch.first_seq + j->batch.n_events);
+	j->settled_round = j->round;
+	return 0;
+}
+
+int rt_journal_flush(struct rt_journal *j)
+{
+	int r;
+
+	if (!j->has_log) {
+		rt_writer_release(j->writer);
+		return 0;
+	}
+	take_back(j);
+	r = land_all(j);
+	return r < 0 ? r : append(j);
+}
+
+int rt_journal_settle(struct rt_journal *j)
+{
+	unsigned n = j->n_flights ? rt_syncer_n_done(j->syncer) : 0;
+
+	while (n--) {
+		int r = land(j);
+
+		if (r < 0)
+			return r;
+	}
+	if (!j->syncer || j->n_flights || j->in_txn || rt_batch_is_empty(&j->batch))
+		return 0;
+	return take_off(j, j->round);
+}
+
+int rt_journal_pass_on(struct rt_journal *j)
+{
+	take_back(j);
+	return rt_syncer_n_done(j->syncer) < j->n_flights ? 0 : rt_journal_settle(j);
+}
+
+int rt_journal_make_room(struct rt_journal *j, size_t need)
+{
+	bool is_open = j->batch.txn_at;
+	int r = 0;
+
+	/* A full one: the thread begins with it as soon as it can. */
+	if (j->syncer && !is_open && can_take_off(j) &&
+	    j->batch.len <= rt_journal_room_left(j))
+		r = take_off(j, j->round);
+	if (r < 0)
+		return r;
+	if (j->n_flights && j->batch.len < RT_BATCH_MAX &&
+	    j->batch.len + need <= rt_journal_room_left(j))
+		return 0;
+	r = is_open ? land_all(j) : rt_journal_flush(j);
+	return r < 0 ? r : find_room(j, j->batch.len + need);
+}
+
+int rt_journal_push(struct rt_journal *j, uint64_t round, bool wait)
+{
+	int r;
+
+	j->round = round;
+	if (j->is_rolling && j->log.unsynced && !j->log.failed)
+		return 0; /* comes again when that has been synced */
+	wait &= !j->n_flights && j->batch.len < RT_BATCH_SMALL &&
+		j->sync_ns < RT_FAST_NS;
+	if (!j->syncer || wait)
+		return rt_journal_flush(j);
+	r = rt_journal_settle(j);
+	if (r < 0 || !can_take_off(j))
+		return r;
+	r = take_off(j, round);
+	j->has_offer = j->n_flights > 1;
+	return r;
+}
+
+int rt_journal_detach(struct rt_journal *j, int wake_fd)
+{
+	j->has_loop = true;
+	if (!j->has_log || j->log.config.mode != RT_LOG_DISK || j->syncer)
+		return 0;
+	return rt_syncer_open(wake_fd, &j->syncer);
+}
+
+/*
+ * ---- Syncing now and then ----
+ */
+
+bool rt_journal_wants_sync(const struct rt_journal *j)
+{
+	return j->has_log && j->log.config.mode == RT_LOG_OS && j->log.unsynced &&
+	       j->sync_fd < 0 &&
+	       (j->is_rolling || j->log.n_since - j->sync_from >= SYNC_EVERY);
+}
+
+int rt_journal_sync_begin(struct rt_journal *j)
+{
+	if (!j->has_log || !j->log.unsynced || j->log.failed || j->sync_fd >= 0 ||
+	    j->log.config.mode != RT_LOG_OS)
+		return -1;
+	/* A descriptor of its own: the segment may be left meanwhile. */
+	j->sync_fd = fcntl(j->log.fd, F_DUPFD_CLOEXEC, 3);
+	if (j->sync_fd < 0) {
+		if (j->is_rolling)                             /* somebody waits */
+			(void)rt_log_sync(&j->log, &j->fault); /* says so in `failed` */
+		return -1;
+	}
+	j->sync_seq = j->log.next - 1;
+	j->sync_begun_ns = rt_now_ns(CLOCK_MONOTONIC);
+	j->sync_from = j->log.n_since;
+	return j->sync_fd;
+}
+
+int rt_journal_sync_end(struct rt_journal *j, int result)
+{
+	rt_close_fd(&j->sync_fd);
+	j->sync_fd = -1;
+	if (result < 0) {
+		j->log.failed = true;
+		rt_fault_set(&j->fault, "feed '%s': cannot sync its log in %s: %s",
+			     j->config->name, j->log.what, strerror(-result));
+		return result;
+	}
+	j->log.synced = rt_max(j->log.synced, j->sync_seq);
+	j->log.unsynced = j->log.synced + 1 < j->log.next;
+	count_sync(j, rt_now_ns(CLOCK_MONOTONIC) - j->sync_begun_ns);
+	return 0;
+}
