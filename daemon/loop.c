@@ -149,6 +149,15 @@ static void arm_watch(struct rt_loop *loop)
 	sqe->user_data = tagged_own(OWN_WATCH);
 }
 
+/* Ends what goes on with this user_data; that it has ended comes as usual. */
+static void cancel(struct rt_loop *loop, uint64_t user_data)
+{
+	struct io_uring_sqe *sqe = get_sqe(loop);
+
+	io_uring_prep_cancel64(sqe, user_data, 0);
+	sqe->user_data = tagged_own(OWN_NONE);
+}
+
 static void give_buffer(struct rt_loop *loop, unsigned id)
 {
 	io_uring_buf_ring_add(loop->buf_ring, loop->bufs + (size_t)id * BUF_SIZE,
@@ -257,22 +266,43 @@ void rt_loop_listen(struct rt_loop *loop, int fd)
 void rt_loop_deafen(struct rt_loop *loop)
 {
 	loop->deaf = true;
-	for (unsigned i = 0; i < loop->n_listeners; i++) {
-		struct listener *listener = &loop->listeners[i];
-		struct io_uring_sqe *sqe;
-
-		if (!listener->accepting)
-			continue;
-		sqe = get_sqe(loop);
-		io_uring_prep_cancel64(sqe, tagged(listener, TAG_ACCEPT), 0);
-		sqe->user_data = tagged_own(OWN_NONE);
-	}
+	for (unsigned i = 0; i < loop->n_listeners; i++)
+		if (loop->listeners[i].accepting)
+			cancel(loop, tagged(&loop->listeners[i], TAG_ACCEPT));
 }
 
 void rt_loop_start(struct rt_loop *loop, struct rt_conn *conn, int fd)
 {
 	conn->fd = fd;
 	arm_recv(loop, conn);
+}
+
+static void rearm_later(struct rt_loop *loop, struct rt_conn *conn)
+{
+	if (conn->rearm)
+		return;
+	conn->rearm = true;
+	conn->next_rearm = loop->rearm;
+	loop->rearm = conn;
+}
+
+void rt_loop_pause(struct rt_loop *loop, struct rt_conn *conn)
+{
+	if (conn->paused)
+		return;
+	conn->paused = true;
+	if (conn->receiving)
+		cancel(loop, tagged(conn, TAG_RECV));
+}
+
+void rt_loop_resume(struct rt_loop *loop, struct rt_conn *conn)
+{
+	if (!conn->paused)
+		return;
+	conn->paused = false;
+	/* Else that it was canceled is still to come. */
+	if (!conn->receiving && !conn->told)
+		rearm_later(loop, conn);
 }
 
 void rt_loop_send(struct rt_loop *loop, struct rt_conn *conn, struct rt_buf *out)
@@ -325,15 +355,6 @@ static void on_accept(struct rt_loop *loop, struct listener *listener,
 		arm_accept(loop, listener);
 }
 
-static void rearm_later(struct rt_loop *loop, struct rt_conn *conn)
-{
-	if (conn->rearm)
-		return;
-	conn->rearm = true;
-	conn->next_rearm = loop->rearm;
-	loop->rearm = conn;
-}
-
 static void on_recv(struct rt_loop *loop, struct rt_conn *conn,
 		    const struct io_uring_cqe *cqe)
 {
@@ -351,7 +372,7 @@ static void on_recv(struct rt_loop *loop, struct rt_conn *conn,
 		give_buffer(loop, id);
 	}
 	if (!conn->receiving && !conn->shut) {
-		if (len > 0 || len == -ENOBUFS || len == -EINTR) {
+		if (len > 0 || len == -ENOBUFS || len == -EINTR || len == -ECANCELED) {
 			rearm_later(loop, conn);
 		} else if (!conn->told) {
 			conn->told = true;
@@ -454,7 +475,8 @@ static void dispatch(struct rt_loop *loop, const struct io_uring_cqe *cqe)
 	}
 }
 
-/* Those whose receive ended for want of a buffer, now that all are given back. */
+/* Those whose receive ended for want of a buffer, now that all are given back, or while
+ * they were paused. */
 static void rearm_all(struct rt_loop *loop)
 {
 	struct rt_conn *conn = loop->rearm;
@@ -464,7 +486,7 @@ static void rearm_all(struct rt_loop *loop)
 		struct rt_conn *next = conn->next_rearm;
 
 		conn->rearm = false;
-		if (!conn->shut)
+		if (!conn->shut && !conn->paused)
 			arm_recv(loop, conn);
 		conn = next;
 	}

@@ -20,6 +20,7 @@ struct rt_conn {
 	bool receiving;    /* a receive is in flight */
 	bool sending;      /* a send is */
 	bool rearm;        /* receive again at the end of the round */
+	bool paused;       /* do not: rt_loop_pause() */
 	bool shut;         /* both ways; gone as soon as nothing is in flight */
 	bool told;         /* of its end */
 	struct rt_buf out; /* being sent, from `sent` on */
@@ -70,6 +71,13 @@ void rt_loop_start(struct rt_loop *loop, struct rt_conn *conn, int fd);
  * not conn->sending.
  */
 void rt_loop_send(struct rt_loop *loop, struct rt_conn *conn, struct rt_buf *out);
+
+/*
+ * Takes no more input, so that a peer that sends has to wait, until rt_loop_resume();
+ * what is on its way already still comes.
+ */
+void rt_loop_pause(struct rt_loop *loop, struct rt_conn *conn);
+void rt_loop_resume(struct rt_loop *loop, struct rt_conn *conn);
 
 /* Ends the connection now, whatever is still to be sent. */
 void rt_loop_shut(struct rt_loop *loop, struct rt_conn *conn);
