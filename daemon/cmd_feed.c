@@ -2,6 +2,40 @@
 #include "daemon/command.h"
 #include "shm/marker.h"
 
+void rt_no_feed(struct rt_session *session, struct rt_arg name)
+{
+	rt_session_error(session, "ERR no feed '%.*s'; RINGTAIL.FEEDS lists them",
+			 (int)rt_min(name.len, 80), (const char *)name.ptr);
+}
+
+struct rt_feed *rt_managed_feed(struct rt_session *session,
+				const struct rt_request *request, const char *what)
+{
+	struct rt_arg name = rt_arg(request, 1);
+	struct rt_feed *feed = rt_server_feed(session->server, name.ptr, name.len);
+	char who[128];
+
+	if (!rt_may_manage(&session->peer)) {
+		rt_session_error(
+			session,
+			"NOPERM %s may not %s; root and the daemon's own user may",
+			rt_peer_text(&session->peer, who, sizeof(who)), what);
+		return NULL;
+	}
+	/* By its name alone: an index that was meant as something else does harm here.
+	 */
+	if (feed && (strlen(feed->config->name) != name.len ||
+		     memcmp(feed->config->name, name.ptr, name.len) != 0))
+		feed = NULL;
+	if (!feed)
+		rt_no_feed(session, name);
+	if (feed && feed->renewal) { /* one after the other */
+		rt_session_hold(session, request);
+		return NULL;
+	}
+	return feed;
+}
+
 void rt_cmd_select(struct rt_session *session, const struct rt_request *request)
 {
 	struct rt_arg name = rt_arg(request, 1);
@@ -12,7 +46,7 @@ void rt_cmd_select(struct rt_session *session, const struct rt_request *request)
 		rt_session_error(session, "ERR DB index is out of range");
 	else if (!feed)
 		rt_no_feed(session, name);
-	else if (!feed->writer)
+	else if (!feed->writer && !feed->renewal) /* which is worth waiting for */
 		rt_not_served(session, feed);
 	else {
 		rt_session_select(session, feed);

@@ -20,24 +20,36 @@ static void reply_history(struct rt_session *session, const struct rt_feed *feed
 	rt_reply_text(&session->reply, marker);
 }
 
+static void tell(struct rt_session *session, const struct rt_feed *feed,
+		 const struct rt_fault *fault)
+{
+	if (fault)
+		rt_session_error(session, "ERR %s", fault->text);
+	else
+		reply_history(session, feed);
+}
+
+/* The reply comes when it is done. */
+static void begin(struct rt_session *session, struct rt_feed *feed, const char *path)
+{
+	struct rt_fault fault = { "out of memory" };
+
+	if (rt_renew_begin(session, feed, path, tell, &fault) < 0)
+		tell(session, feed, &fault);
+}
+
 void rt_cmd_ringtail_reset(struct rt_session *session, const struct rt_request *request)
 {
 	struct rt_feed *feed = rt_managed_feed(session, request, "reset feeds");
-	struct rt_fault fault = { "out of memory" };
 
-	if (!feed)
-		return;
-	if (rt_feed_reset(session->server, feed, &fault) < 0)
-		rt_session_error(session, "ERR %s", fault.text);
-	else
-		reply_history(session, feed);
+	if (feed)
+		begin(session, feed, NULL);
 }
 
 void rt_cmd_ringtail_restore(struct rt_session *session,
 			     const struct rt_request *request)
 {
 	struct rt_feed *feed = rt_managed_feed(session, request, "restore feeds");
-	struct rt_fault fault = { "out of memory" };
 	struct rt_arg file = rt_arg(request, 2);
 	char path[PATH_MAX];
 
@@ -51,8 +63,5 @@ void rt_cmd_ringtail_restore(struct rt_session *session,
 	}
 	memcpy(path, file.ptr, file.len);
 	path[file.len] = '\0';
-	if (rt_feed_restore(session->server, feed, path, &fault) < 0)
-		rt_session_error(session, "ERR %s", fault.text);
-	else
-		reply_history(session, feed);
+	begin(session, feed, path);
 }

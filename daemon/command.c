@@ -317,36 +317,6 @@ void rt_not_served(struct rt_session *session, const struct rt_feed *feed)
 			 may_read ? ": " : "", may_read ? feed->reason : "");
 }
 
-void rt_no_feed(struct rt_session *session, struct rt_arg name)
-{
-	rt_session_error(session, "ERR no feed '%.*s'; RINGTAIL.FEEDS lists them",
-			 (int)rt_min(name.len, 80), (const char *)name.ptr);
-}
-
-struct rt_feed *rt_managed_feed(struct rt_session *session,
-				const struct rt_request *request, const char *what)
-{
-	struct rt_arg name = rt_arg(request, 1);
-	struct rt_feed *feed = rt_server_feed(session->server, name.ptr, name.len);
-	char who[128];
-
-	if (!rt_may_manage(&session->peer)) {
-		rt_session_error(
-			session,
-			"NOPERM %s may not %s; root and the daemon's own user may",
-			rt_peer_text(&session->peer, who, sizeof(who)), what);
-		return NULL;
-	}
-	/* By its name alone: an index that was meant as something else does harm here.
-	 */
-	if (feed && (strlen(feed->config->name) != name.len ||
-		     memcmp(feed->config->name, name.ptr, name.len) != 0))
-		feed = NULL;
-	if (!feed)
-		rt_no_feed(session, name);
-	return feed;
-}
-
 /* May the session do this to the feed, and can the feed do it? */
 RT_INLINE bool is_allowed(struct rt_session *session, const struct rt_command *command)
 {
@@ -435,11 +405,32 @@ RT_COLD static void exec_misused(struct rt_session *session)
 		       "number of arguments for 'exec' command");
 }
 
+/* Does it, or one before it, have to do with a feed that is being renewed? */
+RT_COLD static bool waits(const struct rt_session *session,
+			  const struct rt_command *command)
+{
+	if (session->held)
+		return true;
+	if (!command)
+		return false;
+	if (command->run == rt_cmd_exec)
+		for (uint32_t i = 0; i < session->n_watches; i++)
+			if (session->watches[i].feed->renewal)
+				return true;
+	return session->feed->renewal &&
+	       (command->flags & (RT_CMD_WRITE | RT_CMD_READ) ||
+		command->run == rt_cmd_exec);
+}
+
 void rt_command_dispatch(struct rt_session *session, const struct rt_request *request)
 {
 	struct rt_arg name = rt_arg(request, 0);
 	const struct rt_command *command = rt_command_find(name.ptr, name.len);
 
+	if (RT_UNLIKELY(session->server->n_renewals) && waits(session, command)) {
+		rt_session_hold(session, request);
+		return;
+	}
 	session->server->stats.commands++;
 	session->active_ns = session->server->now_ns;
 	session->refused = false;

@@ -81,7 +81,7 @@ RT_COLD void rt_no_feed(struct rt_session *session, struct rt_arg name);
 
 /*
  * The feed that the first argument names, for what only root and the daemon's own user
- * may do, @what; NULL after an error reply.
+ * may do, @what; NULL after an error reply, or if it has to wait.
  */
 struct rt_feed *rt_managed_feed(struct rt_session *session,
 				const struct rt_request *request, const char *what);

@@ -555,12 +555,13 @@ int rt_feed_sync_begin(struct rt_feed *feed, bool anyway)
 
 void rt_feed_sync_end(struct rt_feed *feed, int result)
 {
-	if (feed->n_stale_syncs)
+	if (feed->n_stale_syncs) {
 		feed->n_stale_syncs--;
-	else if (feed->journal.sync_fd < 0)
-		return;
-	else if (rt_journal_sync_end(&feed->journal, result) < 0 && feed->writer)
+		feed->stale_result = result;
+	} else if (feed->journal.sync_fd >= 0 &&
+		   rt_journal_sync_end(&feed->journal, result) < 0 && feed->writer) {
 		rt_feed_fail(feed);
+	}
 }
 
 void rt_feed_tick(struct rt_feed *feed)

@@ -30,6 +30,8 @@
 #define RT_FEED_E_FULL (-8000)
 #define RT_FEED_E_LOG  (-8001) /* the log takes nothing now: journal.fault says why */
 
+struct rt_renewal;
+
 struct rt_undo {
 	struct rt_entry *now; /* in the table; NULL: the key was deleted */
 	struct rt_entry *was; /* out of the table, kept; NULL: the key was new */
@@ -42,7 +44,8 @@ struct rt_feed_counts {
 
 struct rt_feed {
 	const struct rt_feed_config *config;
-	struct rt_writer *writer; /* NULL: not served, `reason` says why */
+	struct rt_writer *writer;   /* NULL: not served, `reason` says why */
+	struct rt_renewal *renewal; /* a thread has what else is here; see renew.h */
 	struct rt_journal journal;
 	bool failed;    /* while it was served; what was not flushed then is lost */
 	uint64_t round; /* the newest that has ended */
@@ -64,6 +67,7 @@ struct rt_feed {
 	struct rt_feed_counts counts_at_begin;
 	struct rt_retention retention;
 	unsigned n_stale_syncs; /* of logs that were left; to be passed over */
+	int stale_result;       /* of the last of those */
 	bool log_access_due;    /* the ring has moved, its log could not follow yet */
 	uint64_t rebuilt_from;  /* oldest seq that the table was built from */
 	unsigned ticks;

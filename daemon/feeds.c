@@ -44,12 +44,9 @@ static bool is_busy(const struct rt_config *config, const struct rt_feed_config 
 	       (rt_feed_log_path(config, feed, log) == 0 && log[0] && is_held(log));
 }
 
-static int open_feed(struct rt_server *server, unsigned i)
+/* What an opened feed needs to be served, or to be closed if @r says that it is not. */
+static int settle_in(struct rt_server *server, struct rt_feed *feed, int r)
 {
-	const struct rt_feed_config *config = &server->config->feeds[i];
-	struct rt_feed *feed = &server->feeds[i];
-	int r = rt_feed_open(feed, server->config, config);
-
 	/* Amid a run as well, this round is the first that it can lose. */
 	if (server->loop)
 		feed->round = server->round - 1;
@@ -65,7 +62,7 @@ static int open_feed(struct rt_server *server, unsigned i)
 		return r;
 	}
 	rt_log(RT_LOG_INFO, "feed '%s': at seq %llu, %zu keys from seq %llu on",
-	       config->name, (unsigned long long)rt_feed_seq(feed), feed->table.n,
+	       feed->config->name, (unsigned long long)rt_feed_seq(feed), feed->table.n,
 	       (unsigned long long)feed->rebuilt_from);
 	return 0;
 }
@@ -81,23 +78,44 @@ static void plan(struct rt_retry *retry, int error, uint64_t took_ns)
 					 rt_max(retry->wait_ns, took_ns * WAIT_SHARE);
 }
 
-static void try_open(struct rt_server *server, unsigned i)
+/* It was tried: what came of it, after how long. */
+static void conclude(struct rt_server *server, unsigned i, int r, uint64_t took_ns)
 {
-	uint64_t begun_ns = rt_now_ns(CLOCK_MONOTONIC);
 	struct rt_retry *retry = &server->retries[i];
 	bool first = !retry->wait_ns;
-	int r = open_feed(server, i);
 
 	if (r >= 0 || server->feeds[i].failed) {
 		*retry = (struct rt_retry){ 0 };
 		return;
 	}
 	/* For another writer it was waiting, which the next try does not. */
-	plan(retry, r, r == RT_E_BUSY ? 0 : rt_now_ns(CLOCK_MONOTONIC) - begun_ns);
+	plan(retry, r, r == RT_E_BUSY ? 0 : took_ns);
 	rt_log(first ? RT_LOG_ERROR : RT_LOG_WARNING, "feed '%s' is not served: %s; %s",
 	       server->config->feeds[i].name, server->feeds[i].reason,
 	       retry->at_ns ? "trying again from time to time, and on SIGHUP"
 			    : "SIGHUP has it tried again");
+}
+
+static void try_open(struct rt_server *server, unsigned i)
+{
+	uint64_t begun_ns = rt_now_ns(CLOCK_MONOTONIC);
+	struct rt_feed *feed = &server->feeds[i];
+	int r = rt_feed_open(feed, server->config, &server->config->feeds[i]);
+
+	r = settle_in(server, feed, r);
+	conclude(server, i, r, rt_now_ns(CLOCK_MONOTONIC) - begun_ns);
+}
+
+int rt_feeds_adopt(struct rt_server *server, struct rt_feed *feed, int error,
+		   uint64_t took_ns)
+{
+	unsigned i = (unsigned)(feed - server->feeds);
+
+	server->retries[i] = (struct rt_retry){ 0 };
+	error = settle_in(server, feed, error);
+	conclude(server, i, error, took_ns);
+	rt_sessions_judge(server, feed);
+	return error < 0 ? error : 0;
 }
 
 int rt_feeds_open(struct rt_server *server)
@@ -122,16 +140,6 @@ unsigned rt_feeds_served(const struct rt_server *server)
 	return n;
 }
 
-int rt_feeds_open_again(struct rt_server *server, struct rt_feed *feed)
-{
-	unsigned i = (unsigned)(feed - server->feeds);
-
-	server->retries[i] = (struct rt_retry){ 0 };
-	try_open(server, i);
-	rt_sessions_judge(server, feed);
-	return feed->writer ? 0 : -EIO;
-}
-
 void rt_feeds_retry(struct rt_server *server, bool all)
 {
 	uint64_t now_ns = rt_now_ns(CLOCK_MONOTONIC);
@@ -140,7 +148,7 @@ void rt_feeds_retry(struct rt_server *server, bool all)
 		struct rt_retry *retry = &server->retries[i];
 		struct rt_feed *feed = &server->feeds[i];
 
-		if (!retry->wait_ns ||
+		if (!retry->wait_ns || feed->renewal ||
 		    (!all && (!retry->at_ns || now_ns < retry->at_ns)))
 			continue;
 		if (is_busy(server->config, &server->config->feeds[i])) {

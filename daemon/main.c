@@ -12,6 +12,7 @@
 #include "daemon/config.h"
 #include "daemon/listen.h"
 #include "daemon/log.h"
+#include "daemon/renew.h"
 #include "daemon/server.h"
 #include "daemon/systemd.h"
 
@@ -48,7 +49,11 @@ static const char usage[] =
 /* A bell that a reader truncated under us is replaced; anything else is fatal. */
 static void on_sigbus(int signo, siginfo_t *info, void *context)
 {
+	struct rt_writer *own = rt_renewal_writer();
+
 	(void)context;
+	if (own && rt_writer_bell_fault(own, info->si_addr))
+		return;
 	for (unsigned i = 0; server.feeds && i < server.config->n_feeds; i++)
 		if (server.feeds[i].journal.writer &&
 		    rt_writer_bell_fault(server.feeds[i].journal.writer, info->si_addr))

@@ -150,7 +150,7 @@ void rt_release(struct rt_session *session)
 	release(session);
 	set_limit(session);
 	if (session->closing && !session->conn.sending && !session->parked.len &&
-	    !session->reply.buf.len)
+	    !session->reply.buf.len && !session->renewal)
 		rt_loop_shut(server->loop, &session->conn);
 }
 

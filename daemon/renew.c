@@ -2,393 +2,299 @@
 #include "daemon/renew.h"
 
 #include <errno.h>
-#include <fcntl.h>
-#include <limits.h>
+#include <signal.h>
+#include <sys/eventfd.h>
 
 #include "daemon/log.h"
 #include "daemon/release.h"
+#include "daemon/renew_parts.h"
 #include "daemon/session.h"
-#include "daemon/systemd.h"
-#include "store/lock.h"
-#include "store/renew.h"
 
-#define BEAT_EVERY_NS UINT64_C(500000000)
+/*
+ * ---- Handing over ------------------------------------------------------------
+ */
 
-/* A feed on its way from one history to the next. */
-struct change {
-	struct rt_server *server;
-	struct rt_feed *feed;
-	struct rt_fault *fault;
-	char log_path[PATH_MAX];
-	struct rt_renew renew;
-	int lock_fd;        /* of a log that is not open; -1: none */
-	uint64_t asked;     /* requests for snapshots: those who wait go on */
-	uint64_t n_settled; /* batches so far: those who wait count on it */
-	uint64_t time_ns;   /* of the newest event so far */
-};
-
-static int refuse(const struct change *c, const char *why)
+static int refuse(const struct rt_feed *feed, const char *why, struct rt_fault *fault)
 {
-	rt_fault_set(c->fault, "feed '%s' %s; nothing was changed",
-		     c->feed->config->name, why);
+	rt_fault_set(fault, "feed '%s' %s; nothing was changed", feed->config->name,
+		     why);
 	return -EINVAL;
 }
 
-static int begin_change(struct change *c)
+/* All of it is history, as far as it will ever be, and those who waited know. */
+static int settle(struct rt_renewal *r, struct rt_fault *fault)
 {
-	struct rt_feed *feed = c->feed;
-	int r = rt_feed_log_path(c->server->config, feed->config, c->log_path);
+	struct rt_feed *feed = r->feed;
+	int error = rt_feed_log_path(r->server->config, feed->config, r->log_path);
 
-	if (r < 0)
-		return refuse(c, "has a path that is too long for its log");
-	if (!c->log_path[0])
-		return refuse(c, "keeps no log, and so no state that could outlive "
-				 "its ring (durability)");
+	if (error < 0)
+		return refuse(feed, "has a path that is too long for its log", fault);
+	if (!r->log_path[0])
+		return refuse(feed,
+			      "keeps no log, and so no state that could outlive "
+			      "its ring (durability)",
+			      fault);
 	if (rt_feed_flush(feed) < 0) {
-		rt_fault_set(c->fault, "%s", feed->reason);
+		rt_fault_set(fault, "%s", feed->reason);
 		return -EIO;
 	}
 	/* What was lost is known as lost only as long as the feed is the old one. */
-	rt_release_all(c->server);
-	c->n_settled = feed->journal.n_settled;
-	if (!feed->writer)
-		return 0;
-	c->time_ns = feed->journal.time_ns;
-	c->asked = feed->retention.asked;
+	rt_release_all(r->server);
 	return 0;
 }
 
-/* Whoever looks at feeds, or at the daemon, sees that it is at work. */
-static void beat(void *arg)
+/* What the thread has is nowhere else. */
+static void hand_over(struct rt_renewal *r)
 {
-	struct rt_server *server = arg;
-	static uint64_t beaten_ns;
-	uint64_t now = rt_now_ns(CLOCK_MONOTONIC);
+	struct rt_feed *feed = r->feed;
 
-	if (now - beaten_ns < BEAT_EVERY_NS)
-		return;
-	beaten_ns = now;
-	for (unsigned i = 0; i < server->config->n_feeds; i++)
-		if (server->feeds[i].journal.writer)
-			rt_writer_beat(server->feeds[i].journal.writer);
-	rt_notify_alive();
-}
-
-/* What the new log begins with. */
-static void set_snapshot(struct change *c, uint64_t seq, uint64_t time_ns)
-{
-	const struct rt_ring_config ring = rt_config_ring(c->feed->config);
-
-	c->renew.log_path = c->log_path;
-	c->renew.alive = beat;
-	c->renew.alive_arg = c->server;
-	c->renew.snapshot = (struct rt_snapshot_config){
-		.name = c->feed->config->name,
-		.seq = seq,
-		.time_ns = time_ns,
-		.file_mode = ring.mode,
-		.uid = ring.uid,
-		.gid = ring.gid,
-		.sync = c->feed->config->durability != RT_LOG_MEMORY,
+	r->own = (struct rt_feed){
+		.config = feed->config,
+		.writer = feed->writer,
+		.journal = feed->journal,
+		.failed = feed->failed,
+		.failed_round = feed->failed_round,
+		.table = feed->table,
+		.lives = feed->lives,
+		.keeps_prev = feed->keeps_prev,
+		.rebuilt_from = feed->rebuilt_from,
 	};
-}
-
-/* Whoever made snapshots of it, or syncs it, has done so for the last time. */
-static void let_go(struct change *c)
-{
-	struct rt_feed *feed = c->feed;
-
-	rt_retention_close(feed);
-	if (feed->journal.sync_fd >= 0)
-		feed->n_stale_syncs++;
-	/* Not closed: it goes on, elsewhere. */
-	rt_journal_close(&feed->journal, false);
+	memcpy(r->own.reason, feed->reason, sizeof(feed->reason));
+	r->asked = feed->retention.asked;
+	r->n_settled = feed->journal.n_settled;
+	r->time_ns = feed->writer ? feed->journal.time_ns : 0;
+	feed->n_stale_syncs += feed->journal.has_log && feed->journal.sync_fd >= 0;
+	feed->stale_result = 0;
 	feed->writer = NULL;
+	feed->failed = false;
+	feed->journal = (struct rt_journal){
+		.log = RT_LOG_NONE,
+		.sync_fd = -1,
+		.n_settled = r->n_settled,
+	};
+	feed->table = (struct rt_table){ .n = 0 };
+	feed->lives = (struct rt_lives){ .n = 0 };
+	rt_feed_set_reason(feed,
+			   r->path ? "it is being restored" : "it is being reset");
+	feed->renewal = r;
+	r->server->n_renewals++;
 }
 
-/* It is served again, by whatever its folder has now. */
-static void take_up(struct change *c)
+static void *run(void *arg)
 {
-	struct rt_feed *feed = c->feed;
+	struct rt_renewal *r = arg;
+	int wake_fd = r->server->wake_fd;
 
-	feed->retention.asked = feed->retention.answered = c->asked;
-	feed->journal.time_ns = rt_max(feed->journal.time_ns, c->time_ns);
-	feed->journal.n_settled += c->n_settled;
-	rt_feed_set_time(feed, c->server->now_ns);
+	rt_renewal_work(r);
+	atomic_store(&r->done, true);
+	/* Fails only when it is full: then a wake is due already. */
+	(void)eventfd_write(wake_fd, 1);
+	return NULL;
 }
 
-static void end_change(struct change *c)
+/* With all signals blocked: they are for others. */
+static int start(struct rt_renewal *r)
 {
-	rt_close_fd(&c->lock_fd);
-	if (c->renew.log_path)
-		rt_renew_clean(c->log_path);
-}
+	sigset_t all, was;
+	int error;
 
-static void say(const struct change *c, const char *what)
-{
-	rt_log(RT_LOG_WARNING,
-	       "feed '%s': %s: epoch %016llx begins after seq %llu, with %zu keys",
-	       c->feed->config->name, what,
-	       (unsigned long long)c->feed->journal.log.epoch,
-	       (unsigned long long)rt_feed_seq(c->feed), c->feed->table.n);
-}
-
-/* Connections hold nothing in it any more, and what they watched has changed. */
-static void forget_sessions(struct change *c)
-{
-	for (struct rt_session *s = c->server->sessions; s; s = s->next)
-		rt_session_forget(s, c->feed);
-}
-
-/* All of it is read again, from the folder. */
-static int open_again(struct change *c)
-{
-	struct rt_feed *feed = c->feed;
-	struct rt_feed_counts counts = feed->counts;
-	int r;
-
-	rt_feed_forget(feed);
-	free(feed->undo);
-	rt_close_fd(&c->lock_fd);
-	c->lock_fd = -1; /* its journal takes it */
-	r = rt_feeds_open_again(c->server, feed);
-	feed->counts = counts;
-	if (r < 0)
-		rt_fault_set(c->fault, "feed '%s': %.400s", feed->config->name,
-			     feed->reason);
-	else
-		take_up(c);
-	return r;
+	(void)sigfillset(&all);
+	(void)pthread_sigmask(SIG_SETMASK, &all, &was); /* cannot fail */
+	error = pthread_create(&r->thread, NULL, run, r);
+	(void)pthread_sigmask(SIG_SETMASK, &was, NULL);
+	return -error;
 }
 
 /*
- * ---- Reset -------------------------------------------------------------------
+ * ---- Taking back -------------------------------------------------------------
  */
 
-struct lending {
-	const struct rt_feed *feed;
-	struct rt_delta delta;
-	int result;
-};
-
-static void lend(void *arg, const struct rt_entry *entry)
+/* What there is of the feed is what the thread leaves. */
+static void take(struct rt_renewal *r)
 {
-	struct lending *l = arg;
-	struct rt_state state = rt_feed_state(l->feed, entry);
+	struct rt_feed *feed = r->feed, *own = &r->own;
 
-	if (!l->result)
-		l->result = rt_delta_lend(&l->delta, &state);
+	feed->renewal = NULL;
+	r->server->n_renewals--;
+	feed->writer = own->writer;
+	feed->journal = own->journal;
+	feed->failed = own->failed;
+	feed->failed_round = own->failed_round;
+	feed->table = own->table;
+	feed->lives = own->lives;
+	feed->rebuilt_from = own->rebuilt_from;
+	memcpy(feed->reason, own->reason, sizeof(feed->reason));
 }
 
-/* The table, in order of keys, into the new folder. */
-static int prepare_table(struct change *c)
+/* It is as it was. */
+static void give_back(struct rt_renewal *r)
 {
-	struct lending l = { .feed = c->feed };
-	struct rt_merge merge;
-	uint64_t cursor = 0;
-	int r;
+	struct rt_feed *feed = r->feed;
 
-	do {
-		cursor = rt_table_walk(&c->feed->table, cursor, lend, &l);
-	} while (cursor && !l.result);
-	r = l.result;
-	if (!r) {
-		beat(c->server);
-		rt_delta_sort(&l.delta);
-		rt_merge_begin(&merge, NULL, &l.delta);
-		r = rt_renew_prepare(&c->renew, &merge, c->fault);
+	take(r);
+	if (!feed->journal.has_log || feed->journal.sync_fd < 0)
+		return;
+	/* It may have been synced meanwhile. */
+	if (feed->n_stale_syncs)
+		feed->n_stale_syncs--;
+	else
+		rt_feed_sync_end(feed, feed->stale_result);
+}
+
+/* Connections hold nothing in it any more, and what they watched has changed. */
+static void forget_sessions(struct rt_renewal *r)
+{
+	for (struct rt_session *s = r->server->sessions; s; s = s->next)
+		rt_session_forget(s, r->feed);
+}
+
+/* Its keys are others, and so is what ends them. */
+static void take_rebuilt(struct rt_renewal *r)
+{
+	struct rt_feed *feed = r->feed, *own = &r->own;
+
+	forget_sessions(r);
+	rt_feed_forget(feed); /* what was bound to those who are gone */
+	take(r);
+	feed->ended = own->ended;
+	for (struct rt_holder *holder = feed->ended; holder; holder = holder->next)
+		holder->feed = feed;
+	feed->uid = own->uid;
+	feed->gid = own->gid;
+	feed->mode = own->mode;
+	feed->now_ms = own->now_ms;
+	feed->stuck = own->stuck;
+	feed->log_access_due = false;
+}
+
+/* It is served again, by whatever its folder has now; or not, as its reason says. */
+static int take_up(struct rt_renewal *r)
+{
+	struct rt_server *server = r->server;
+	struct rt_feed *feed = r->feed;
+	int opened;
+
+	if (r->rebuilt)
+		take_rebuilt(r);
+	else
+		take(r);
+	opened = rt_feeds_adopt(server, feed, r->opened,
+				rt_now_ns(CLOCK_MONOTONIC) - r->begun_ns);
+	feed->journal.n_settled += r->n_settled;
+	if (opened < 0) {
+		rt_fault_set(&r->fault, "feed '%s': %.400s", feed->config->name,
+			     feed->reason);
+		forget_sessions(r);
+		return opened;
 	}
-	rt_delta_fini(&l.delta);
-	return r;
-}
-
-/* The table has it all already. */
-static int ignore_begin(void *arg, uint64_t seq, uint64_t n_entries)
-{
-	(void)arg;
-	(void)seq;
-	(void)n_entries;
+	feed->retention.asked = feed->retention.answered = r->asked;
+	feed->journal.time_ns = rt_max(feed->journal.time_ns, r->time_ns);
 	return 0;
 }
 
-static int ignore_state(void *arg, const struct rt_state *state)
+static void say(const struct rt_renewal *r)
 {
-	(void)arg;
-	(void)state;
-	return 0;
+	rt_log(RT_LOG_WARNING,
+	       "feed '%s': %s: epoch %016llx begins after seq %llu, with %zu keys",
+	       r->feed->config->name, r->path ? "restored" : "reset",
+	       (unsigned long long)r->feed->journal.log.epoch,
+	       (unsigned long long)rt_feed_seq(r->feed), r->feed->table.n);
 }
 
-static int ignore_event(void *arg, const struct rt_item *item)
+static void finish(struct rt_renewal *r)
 {
-	(void)arg;
-	(void)item;
-	return 0;
-}
+	int opened = 0;
 
-/* The table stays, and so do the connections that hold keys in it. */
-static int reopen_journal(struct change *c, struct rt_fault *fault)
-{
-	static const struct rt_log_base base = { ignore_begin, ignore_state, NULL };
-	struct rt_feed *feed = c->feed;
-	int r = rt_journal_open(&feed->journal, c->server->config->dir, c->log_path,
-				feed->config, ignore_event, NULL, &base, fault);
-
-	if (r < 0)
-		return r;
-	feed->writer = feed->journal.writer;
-	r = rt_feed_detach(feed, c->server->wake_fd);
-	if (r < 0) {
-		rt_fault_set(fault, "%s", strerror(-r));
-		rt_journal_close(&feed->journal, false);
-		feed->writer = NULL;
+	(void)pthread_join(r->thread, NULL); /* it is joinable, and nobody else does */
+	if (r->reopened)
+		opened = take_up(r);
+	else
+		give_back(r);
+	if (!r->result && !opened)
+		say(r);
+	if (r->asker) {
+		r->asker->renewal = NULL;
+		r->tell(r->asker, r->feed, r->result || opened ? &r->fault : NULL);
 	}
-	return r;
+	free(r->path);
+	free(r);
 }
 
-/* If that fails, it is opened as at start, now or, as the server plans it, later. */
-static int reopen(struct change *c)
+/*
+ * ---- For the loop ------------------------------------------------------------
+ */
+
+int rt_renew_begin(struct rt_session *asker, struct rt_feed *feed, const char *path,
+		   rt_renewed *tell, struct rt_fault *fault)
 {
-	struct rt_feed *feed = c->feed;
-	struct rt_fault fault = { "out of memory" };
+	struct rt_renewal *r;
+	int error;
 
-	if (reopen_journal(c, &fault) < 0) {
-		rt_feed_set_reason(feed, fault.text);
-		rt_log(RT_LOG_ERROR, "feed '%s' was not opened after its reset: %s",
-		       feed->config->name, feed->reason);
-		forget_sessions(c);
-		return open_again(c);
-	}
-	rt_retention_open(feed, &c->server->snapshotter);
-	take_up(c);
-	return 0;
-}
-
-int rt_feed_reset(struct rt_server *server, struct rt_feed *feed,
-		  struct rt_fault *fault)
-{
-	AUTO(end_change)
-	struct change c = { server, feed, fault, .lock_fd = -1 };
-	int r, opened;
-
-	if (!feed->writer) {
+	if (!path && !feed->writer) {
 		rt_fault_set(fault, "feed '%s' is not served: %.400s",
 			     feed->config->name, feed->reason);
 		return -EIO;
 	}
-	r = begin_change(&c);
-	if (r < 0)
-		return r;
-	set_snapshot(&c, rt_feed_seq(feed), feed->writer->last_ns);
-	r = prepare_table(&c);
-	if (r < 0)
-		return r;
-	let_go(&c);
-	r = rt_renew_swap(&c.renew, fault);
-	opened = reopen(&c); /* the old one, if that has failed */
-	if (!r && !opened)
-		say(&c, "reset");
-	return r < 0 ? r : opened;
-}
-
-/*
- * ---- Restore -----------------------------------------------------------------
- */
-
-/* Nobody else may be at a log that we have not open. */
-static int lock_log(struct change *c)
-{
-	AUTO_CLOSE int dir_fd = open(c->log_path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	int r;
-
-	if (dir_fd < 0)
-		return errno == ENOENT ? 0
-				       : refuse(c, "has a log that cannot be opened");
-	r = rt_log_lock(dir_fd, true, 0);
-	if (r < 0)
-		return refuse(c, r == RT_E_BUSY
-					 ? "has a log that another process writes"
-					 : "has a log that cannot be locked");
-	c->lock_fd = r;
-	return 0;
-}
-
-/* The seq after which the new history begins: no less than any there ever was. */
-static int find_seq(struct change *c, uint64_t *ret)
-{
-	AUTO(rt_segment_drop) struct rt_segment segment = RT_SEGMENT_NONE;
-	char path[PATH_MAX];
-	uint64_t oldest, head;
-	int r;
-
-	if (c->feed->journal.writer) {
-		*ret = rt_feed_seq(c->feed);
-		return 0;
+	r = calloc(1, sizeof(*r));
+	if (!r)
+		return -ENOMEM;
+	r->server = asker->server;
+	r->feed = feed;
+	r->lock_fd = -1;
+	r->tell = tell;
+	r->begun_ns = rt_now_ns(CLOCK_MONOTONIC);
+	r->path = path ? strdup(path) : NULL;
+	error = path && !r->path ? -ENOMEM : settle(r, fault);
+	if (!error) {
+		hand_over(r);
+		error = start(r);
+		if (error < 0) {
+			give_back(r);
+			rt_fault_set(fault, "no thread for it: %s", strerror(-error));
+		}
 	}
-	r = lock_log(c);
-	if (r < 0)
-		return r;
-	r = rt_renew_head(c->log_path, ret);
-	if (r < 0)
-		return refuse(c, "has a log that cannot be read");
-	(void)snprintf(path, sizeof(path), "%s/%s/ring", c->server->config->dir,
-		       c->feed->config->name);
-
-	AUTO_CLOSE int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
-
-	if (fd < 0 || rt_segment_map(fd, false, path, NULL, &segment) < 0)
-		return 0;
-	rt_ring_bounds(&segment, &oldest, &head);
-	*ret = rt_max(*ret, head);
-	return 0;
-}
-
-static int go_on(void *server)
-{
-	beat(server);
-	return 0;
-}
-
-static int prepare_file(struct change *c, const char *path)
-{
-	AUTO(rt_snapshot_close) struct rt_snapshot snapshot = RT_SNAPSHOT_NONE;
-	struct rt_merge merge;
-	uint64_t seq = 0;
-	int r = rt_snapshot_verify_while(AT_FDCWD, path, path, go_on, c->server,
-					 c->fault, NULL);
-
-	if (!r)
-		r = rt_snapshot_open(AT_FDCWD, path, path, c->fault, &snapshot);
-	if (!r)
-		r = find_seq(c, &seq);
-	if (r < 0)
-		return r;
-	set_snapshot(c, rt_max(seq, snapshot.header.seq),
-		     rt_max(snapshot.header.time_ns, c->time_ns));
-	c->renew.drop_bound = true;
-	rt_merge_begin(&merge, &snapshot, NULL);
-	return rt_renew_prepare(&c->renew, &merge, c->fault);
-}
-
-int rt_feed_restore(struct rt_server *server, struct rt_feed *feed, const char *path,
-		    struct rt_fault *fault)
-{
-	AUTO(end_change)
-	struct change c = { server, feed, fault, .lock_fd = -1 };
-	bool was_open = feed->journal.writer;
-	int r = begin_change(&c), opened = 0;
-
-	if (!r)
-		r = prepare_file(&c, path);
-	if (r < 0)
-		return r;
-	if (was_open)
-		let_go(&c);
-	r = rt_renew_swap(&c.renew, fault);
-	if (!r || was_open) {
-		forget_sessions(&c);
-		opened = open_again(&c); /* the old one, if that has failed */
+	if (error < 0) {
+		free(r->path);
+		free(r);
+		return error;
 	}
-	if (!r && !opened)
-		say(&c, "restored");
-	return r < 0 ? r : opened;
+	r->asker = asker;
+	asker->renewal = r;
+	rt_session_hold(asker, NULL);
+	return 0;
+}
+
+void rt_renewal_forget(struct rt_renewal *renewal)
+{
+	renewal->asker = NULL;
+}
+
+unsigned rt_renewals_take(struct rt_server *server)
+{
+	unsigned n = 0;
+
+	for (unsigned i = 0; server->n_renewals && i < server->config->n_feeds; i++) {
+		struct rt_renewal *renewal = server->feeds[i].renewal;
+
+		if (!renewal || !atomic_load(&renewal->done))
+			continue;
+		finish(renewal);
+		n++;
+	}
+	return n;
+}
+
+void rt_renewals_cancel(struct rt_server *server)
+{
+	for (unsigned i = 0; server->n_renewals && i < server->config->n_feeds; i++)
+		if (server->feeds[i].renewal)
+			atomic_store(&server->feeds[i].renewal->cancel, true);
+}
+
+void rt_renewals_end(struct rt_server *server)
+{
+	rt_renewals_cancel(server);
+	for (unsigned i = 0; server->n_renewals && i < server->config->n_feeds; i++)
+		if (server->feeds[i].renewal)
+			finish(server->feeds[i].renewal); /* which waits */
 }

@@ -8,6 +8,7 @@
 
 #include "daemon/log.h"
 #include "daemon/release.h"
+#include "daemon/renew.h"
 #include "daemon/session.h"
 #include "daemon/systemd.h"
 
@@ -47,6 +48,7 @@ void rt_server_close(struct rt_server *server)
 {
 	while (server->sessions)
 		rt_session_free(server->sessions);
+	rt_renewals_end(server);
 	/* All of them first: the thread has one at a time. */
 	for (unsigned i = 0; server->feeds && i < server->config->n_feeds; i++)
 		rt_retention_cancel(&server->feeds[i]);
@@ -105,17 +107,46 @@ static void refuse(struct rt_server *server, int fd)
 	(void)close(fd); /* a socket of no further use */
 }
 
+/* Those that waited for a feed, or for a reply of it. */
+static void resume_held(struct rt_server *server)
+{
+	for (struct rt_session *s = server->sessions; s; s = s->next) {
+		if (!s->held || s->renewal)
+			continue;
+		rt_session_resume(s);
+		if (!s->held)
+			rt_loop_resume(server->loop, &s->conn);
+		mark_dirty(s);
+	}
+}
+
+/* As far as no thread looks at them. */
+static void reload(struct rt_server *server)
+{
+	server->reload_due = server->n_renewals;
+	if (server->reload_due)
+		return;
+	rt_server_reload(server);
+	rt_feeds_retry(server, true);
+}
+
 static void on_begin(void *ctx)
 {
 	struct rt_server *server = ctx;
+	unsigned n_renewed;
 
 	server->now_ns = rt_now_ns(CLOCK_REALTIME);
 	server->round++;
+	n_renewed = rt_renewals_take(server);
+	if (RT_UNLIKELY(n_renewed && server->reload_due))
+		reload(server);
 	for (unsigned i = 0; i < server->config->n_feeds; i++) {
 		rt_feed_settle(&server->feeds[i]);
 		rt_feed_set_time(&server->feeds[i], server->now_ns);
 		rt_feed_sweep(&server->feeds[i]);
 	}
+	if (RT_UNLIKELY(n_renewed))
+		resume_held(server);
 }
 
 static void on_accepted(void *ctx, int fd)
@@ -154,6 +185,8 @@ static void on_received(void *ctx, struct rt_conn *conn, uint8_t *bytes, size_t 
 	}
 	rt_release_relieve(session);
 	rt_session_input(session, bytes, len);
+	if (RT_UNLIKELY(session->held))
+		rt_loop_pause(server->loop, conn);
 	if (session->reply.buf.len || session->closing)
 		mark_dirty(session);
 }
@@ -163,6 +196,10 @@ static void on_ended(void *ctx, struct rt_conn *conn, int error)
 	struct rt_session *session = (struct rt_session *)conn;
 
 	(void)ctx;
+	if (session->held && !error) { /* what it has sent is still to be done */
+		session->ended = true;
+		return;
+	}
 	session->closing = true;
 	session->broken |= error < 0;
 	mark_dirty(session);
@@ -233,8 +270,7 @@ static void on_signalled(void *ctx, int signo)
 	struct rt_server *server = ctx;
 
 	if (signo == SIGHUP) {
-		rt_server_reload(server);
-		rt_feeds_retry(server, true);
+		reload(server);
 		return;
 	}
 	if (server->stopping)
@@ -242,6 +278,7 @@ static void on_signalled(void *ctx, int signo)
 	server->stopping = true;
 	rt_log(RT_LOG_INFO, "%s: closing", signo == SIGINT ? "SIGINT" : "SIGTERM");
 	rt_loop_deafen(server->loop);
+	rt_renewals_cancel(server);
 	/* Last replies have two seconds, and do not spend them waiting for a disk. */
 	for (unsigned i = 0; i < server->config->n_feeds; i++)
 		(void)rt_feed_flush(&server->feeds[i]); /* who fails is told */

@@ -45,6 +45,8 @@ struct rt_server {
 	uint64_t newest_id;   /* the session that sent something last ... */
 	uint64_t alone_since; /* ... and since when no other has */
 	unsigned n_sessions;
+	unsigned n_renewals; /* feeds that are being renewed */
+	bool reload_due;     /* as soon as none is */
 	uint64_t next_id;
 	uint64_t now_ns;     /* CLOCK_REALTIME as of this round */
 	uint64_t started_ns; /* CLOCK_REALTIME */
@@ -62,9 +64,12 @@ int rt_server_open(struct rt_server *server, struct rt_config *config);
 int rt_feeds_open(struct rt_server *server);
 void rt_feeds_retry(struct rt_server *server, bool all);
 unsigned rt_feeds_served(const struct rt_server *server); /* their number */
-/* One that has been closed, from what its folders have now.  0, or its reason says why
- * it is not served. */
-int rt_feeds_open_again(struct rt_server *server, struct rt_feed *feed);
+/*
+ * One that was opened by somebody else, @error being what came of it, after @took_ns.
+ * 0, or its reason says why it is not served, and it is tried again as those are.
+ */
+int rt_feeds_adopt(struct rt_server *server, struct rt_feed *feed, int error,
+		   uint64_t took_ns);
 
 /* Before rt_loop_run(). */
 int rt_server_attach(struct rt_server *server, struct rt_loop *loop);

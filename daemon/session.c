@@ -6,8 +6,11 @@
 #include "daemon/command.h"
 #include "daemon/log.h"
 #include "daemon/release.h"
+#include "daemon/renew.h"
 
 #define IN_SLACK 131072u /* what may come in one piece behind an incomplete request */
+#define HELD_SLACK \
+	(UINT64_C(8) << 20) /* what was on its way already, until a peer stops */
 
 struct rt_session *rt_session_new(struct rt_server *server, const struct rt_peer *peer)
 {
@@ -43,6 +46,8 @@ void rt_session_free(struct rt_session *session)
 	session->server->n_sessions--;
 	rt_session_let_go(session);
 	rt_multi_reset(session);
+	if (session->renewal)
+		rt_renewal_forget(session->renewal);
 	rt_resp_fini(&session->resp);
 	rt_release_forget(session);
 	rt_buf_free(&session->reply.buf);
@@ -210,7 +215,7 @@ static size_t run_requests(struct rt_session *session, uint8_t *buf, size_t len)
 	size_t used = 0;
 
 	ahead.n = 0;
-	while (used < len && !session->closing) {
+	while (used < len && !session->closing && !session->held) {
 		size_t n = 0;
 
 		outcome = rt_resp_parse(resp, buf + used, len - used, &n);
@@ -225,6 +230,11 @@ static size_t run_requests(struct rt_session *session, uint8_t *buf, size_t len)
 		used += n;
 	}
 	run_ahead(session, &ahead);
+	if (RT_UNLIKELY(outcome == RT_RESP_BAD && session->held)) {
+		/* Said in its turn; what is bad may have been unquoted in part. */
+		(void)rt_buf_add(&session->in, "*?\r\n", 4);
+		return len;
+	}
 	if (outcome == RT_RESP_BAD && !session->closing) {
 		rt_reply_error(&session->reply, "ERR %s", resp->error);
 		rt_session_close(session, "%s", resp->error);
@@ -243,27 +253,94 @@ static void drop_pending(struct rt_session *session)
 	rt_buf_free(&session->in);
 }
 
-void rt_session_input(struct rt_session *session, uint8_t *bytes, size_t len)
+/* Runs what is in @bytes; what is left of it is put behind what is held. */
+static void run_input(struct rt_session *session, uint8_t *bytes, size_t len)
 {
+	size_t used = run_requests(session, bytes, len);
+
+	if (RT_UNLIKELY(used < len && !session->closing))
+		(void)rt_buf_add(&session->in, bytes + used, len - used);
+}
+
+/* The same with what had come before; a request that is held takes its place. */
+static void run_kept(struct rt_session *session)
+{
+	struct rt_buf in = session->in;
 	size_t used;
 
-	if (session->closing)
+	session->in = (struct rt_buf){ .limit = in.limit };
+	used = run_requests(session, in.data, in.len);
+	if (RT_UNLIKELY(session->held)) {
+		(void)rt_buf_add(&session->in, in.data + used, in.len - used);
+		rt_buf_free(&in);
 		return;
-	session->server->stats.bytes_in += len;
-	if (RT_LIKELY(!session->in.len)) {
-		used = run_requests(session, bytes, len);
-		if (RT_UNLIKELY(used < len && !session->closing))
-			(void)rt_buf_add(&session->in, bytes + used, len - used);
-	} else if (rt_buf_add(&session->in, bytes, len)) {
-		used = run_requests(session, session->in.data, session->in.len);
-		rt_buf_shift(&session->in, used);
-		if (!session->in.len)
-			rt_buf_clear(&session->in);
 	}
+	rt_buf_shift(&in, used);
+	if (!in.len)
+		rt_buf_clear(&in);
+	session->in = in;
+}
+
+/* What cannot be taken ends it. */
+static void check_limits(struct rt_session *session)
+{
 	if (RT_UNLIKELY(session->in.overflow)) {
 		rt_reply_error(&session->reply, "ERR no memory for the request");
 		rt_session_close(session, "no memory for its request");
 	}
 	if (RT_UNLIKELY(session->reply.buf.overflow))
 		drop_pending(session);
+}
+
+void rt_session_input(struct rt_session *session, uint8_t *bytes, size_t len)
+{
+	if (session->closing)
+		return;
+	session->server->stats.bytes_in += len;
+	if (RT_UNLIKELY(session->held))
+		(void)rt_buf_add(&session->in, bytes, len);
+	else if (RT_LIKELY(!session->in.len))
+		run_input(session, bytes, len);
+	else if (rt_buf_add(&session->in, bytes, len))
+		run_kept(session);
+	check_limits(session);
+}
+
+/*
+ * ---- Held --------------------------------------------------------------------
+ */
+
+/* As an array of strings, whatever it came as: a line was unquoted where it lay. */
+static void keep_request(struct rt_buf *buf, const struct rt_request *request)
+{
+	rt_text(buf, "*%u\r\n", request->n);
+	for (uint32_t i = 0; i < request->n; i++) {
+		struct rt_arg arg = rt_arg(request, i);
+
+		rt_text(buf, "$%zu\r\n", arg.len);
+		(void)rt_buf_add(buf, arg.ptr, arg.len);
+		rt_text(buf, "\r\n");
+	}
+}
+
+void rt_session_hold(struct rt_session *session, const struct rt_request *request)
+{
+	session->held = true;
+	session->in.limit = session->server->config->max_query + IN_SLACK + HELD_SLACK;
+	if (request)
+		keep_request(&session->in, request);
+}
+
+void rt_session_resume(struct rt_session *session)
+{
+	session->held = false;
+	session->in.limit = session->server->config->max_query + IN_SLACK;
+	if (session->closing)
+		return;
+	/* The start of a request is looked at again, behind those that were kept. */
+	rt_resp_fini(&session->resp);
+	if (session->in.len)
+		run_kept(session);
+	check_limits(session);
+	session->closing |= session->ended && !session->held;
 }

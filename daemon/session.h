@@ -10,6 +10,11 @@
  *
  *	   any  --- QUIT, not the protocol, over a limit --->  closing
  *
+ *	   any  --- a feed that is being renewed --->  held  --- it is done --->  as
+ *before
+ *
+ * One that is held runs nothing and keeps what comes; renew.h has why.
+ *
  * Takes bytes, answers into a buffer; knows neither socket nor loop, so a test can be
  * a client without either.
  */
@@ -26,6 +31,8 @@
 #define RT_WATCH_MAX       1024u /* keys that a client may watch */
 
 struct rt_command;
+struct rt_renewal;
+struct rt_request;
 
 struct rt_watch {
 	struct rt_feed *feed;
@@ -52,6 +59,8 @@ struct rt_session {
 	bool dirty;
 	bool closing; /* takes no more input; ends when all is sent */
 	bool broken;  /* ends now, whatever is unsent */
+	bool held;    /* its next command waits until a feed is renewed */
+	bool ended;   /* while it was held: nothing more comes */
 	bool in_multi, multi_failed;
 	bool in_exec;
 	bool refused; /* a change within EXEC was, so all of it is */
@@ -61,8 +70,9 @@ struct rt_session {
 	struct rt_buf parked;      /* what goes before it */
 	struct rt_gate parked_gate;
 	struct rt_resp resp;
-	struct rt_buf in;    /* the start of a request whose rest has not come */
-	struct rt_buf queue; /* commands between MULTI and EXEC */
+	struct rt_renewal *renewal; /* that it has asked for, and waits for */
+	struct rt_buf in;           /* the start of a request whose rest has not come */
+	struct rt_buf queue;        /* commands between MULTI and EXEC */
 	uint32_t n_queued;
 	struct rt_watch *watches;
 	uint32_t n_watches;
@@ -83,6 +93,15 @@ void rt_session_free(struct rt_session *session);
 
 /* Takes what has come; replies are in reply.buf afterwards. */
 void rt_session_input(struct rt_session *session, uint8_t *bytes, size_t len);
+
+/*
+ * It goes on with @request, and what came behind it, when a feed is renewed; NULL: with
+ * what comes next.
+ */
+RT_COLD void rt_session_hold(struct rt_session *session,
+			     const struct rt_request *request);
+/* Runs what was kept; it may be held again by that. */
+void rt_session_resume(struct rt_session *session);
 
 /* May it be told what is in this feed, and how far it is? */
 bool rt_session_may_read(const struct rt_session *session, const struct rt_feed *feed);

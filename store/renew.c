@@ -12,7 +12,7 @@
 #include "store/log_read.h"
 #include "store/state.h"
 
-#define ALIVE_EVERY 4096u /* entries */
+#define ASK_EVERY 4096u /* entries */
 
 /* What is damaged may speak of anything; a seq above is none. */
 #define PLAUSIBLE (UINT64_MAX / 2)
@@ -137,8 +137,11 @@ static int put_all(const struct rt_renew *renew, struct rt_snapshot_writer *writ
 	int r;
 
 	for (uint64_t n = 0; (r = rt_merge_next(from, fault, &state)) == 1; n++) {
-		if (renew->alive && n % ALIVE_EVERY == 0)
-			renew->alive(renew->alive_arg);
+		if (renew->go_on && n % ASK_EVERY == 0) {
+			r = renew->go_on(renew->go_on_arg);
+			if (r < 0)
+				return r;
+		}
 		if (renew->drop_bound && state.flags & RT_TERMS_BOUND)
 			continue;
 		r = rt_snapshot_put(writer, &state, fault);

@@ -20,9 +20,10 @@ struct rt_renew {
 	struct rt_snapshot_config snapshot;
 	bool drop_bound;    /* leaves out keys that are bound to connections */
 	uint64_t n_entries; /* of the new snapshot, once it is prepared */
-	/* Called every now and then while it is prepared; NULL: not. */
-	void (*alive)(void *arg);
-	void *alive_arg;
+	/* Called every now and then while it is prepared, and negative to give up;
+	 * NULL: not. */
+	int (*go_on)(void *arg);
+	void *go_on_arg;
 };
 
 /* Makes <folder>.new with what @state gives.  Nothing is left of it if that fails. */
