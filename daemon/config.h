@@ -59,6 +59,7 @@ struct rt_feed_config {
 	uint64_t max_age;        /* of an event, seconds; 0: no limit */
 	uint64_t snapshot_bytes; /* of log since the last one; then another is made */
 	uint64_t snapshot_age;   /* seconds; likewise, if anything changed; 0: never */
+	uint64_t start_check; /* bytes of old log that are read before it is served */
 };
 
 struct rt_config {

@@ -83,6 +83,7 @@ static const struct setting feed_settings[] = {
 	  "64M", NULL },
 	{ "snapshot_age", KIND_COUNT, FEED_AT(snapshot_age), 0, UINT32_MAX, "3600",
 	  NULL },
+	{ "start_check", KIND_BYTES, FEED_AT(start_check), 0, 1024 * T, "256M", NULL },
 };
 
 static const struct setting *find(const struct setting *settings, size_t n,

@@ -18,6 +18,7 @@
 
 #include "store/batch.h"
 #include "store/file.h"
+#include "store/log_check.h"
 #include "store/state.h"
 
 struct rt_state;
@@ -58,6 +59,7 @@ struct rt_log_config {
 	uint64_t patience_ns;       /* how long to wait for a writer that is dying */
 	const struct rt_log_io *io; /* NULL: the real ones */
 	const struct rt_log_base *base; /* NULL: snapshots are not looked at */
+	uint64_t check_bytes;           /* to be read of what a snapshot stands for */
 };
 
 /* What recovery found. */
@@ -100,10 +102,11 @@ struct rt_log {
 	uint64_t n_since;     /* bytes of batches since it was opened, and of those that
 			       * were found above the snapshot */
 	struct rt_floor floor;
-	int spare_fd;        /* of a segment made for later; -1: none */
-	uint64_t spare_size; /* allocated, and not more than is needed then */
-	uint64_t synced;     /* seq up to which everything is known to be on disk */
-	bool failed;         /* a sync failed: nothing more is accepted */
+	struct rt_log_check unchecked; /* what the open left of it, see log_check.h */
+	int spare_fd;                  /* of a segment made for later; -1: none */
+	uint64_t spare_size;           /* allocated, and not more than is needed then */
+	uint64_t synced; /* seq up to which everything is known to be on disk */
+	bool failed;     /* a sync failed: nothing more is accepted */
 	bool unsynced;
 };
 
@@ -115,7 +118,9 @@ struct rt_log {
  * Opens the log in folder @path, made if needed, and recovers it.  @visit is called
  * for each event in order, but for those that a snapshot stands for (config.base); it
  * returns a negative errno to stop.  RT_E_CORRUPT with
- * file, offset, what was expected and what can be done.  RT_E_BUSY: it has a writer.
+ * file, offset, what was expected and what can be done: also of segments that a
+ * snapshot stands for, of which config.check_bytes are read, the newest first, and of
+ * the rest whether it is there.  RT_E_BUSY: it has a writer.
  */
 int rt_log_open(const char *path, const struct rt_log_config *config,
 		int (*visit)(void *arg, const struct rt_item *item), void *arg,
@@ -228,6 +233,21 @@ int rt_log_verify(const char *path, struct rt_fault *fault,
  * later event; with the lowest seq that works.
  */
 int rt_log_repair(const char *path, uint64_t seq, struct rt_fault *fault);
+
+/*
+ * Drops everything before @seq, the first of a segment; the epoch stays, and what is
+ * before counts as trimmed.  RT_E_BUSY as above; RT_E_NO_SNAPSHOT: there is no snapshot
+ * with every byte in place that has the state of before; with the highest seq that
+ * works; -EINVAL: no segment begins with it, with one that does.
+ */
+int rt_log_drop_before(const char *path, uint64_t seq, struct rt_fault *fault);
+
+/*
+ * The lowest seq from which on all is whole that the newest good snapshot stands for,
+ * with the damage in @fault: that is the one to drop before.  *@ret is 0 if nothing of
+ * it is damaged, or no snapshot is good.
+ */
+int rt_log_find_before(const char *path, struct rt_fault *fault, uint64_t *ret);
 
 /* Removes snapshots above @seq: of what the log does not have. */
 int rt_log_drop_snapshots(int dir_fd, uint64_t seq);

@@ -185,6 +185,7 @@ static int adopt(struct rt_log *log, const struct rt_walk *walk, struct rt_fault
 	log->last_ns = rt_max(walk->last_ns, walk->base_ns);
 	log->synced = log->next - 1;
 	log->n_since = walk->n_since;
+	log->unchecked = walk->check;
 	report->new_epoch = walk->stop == RT_STOP_CUT || walk->stop == RT_STOP_BOOT ||
 			    !n || (walk->closed_at && walk->closed_at != log->next);
 	if (report->new_epoch)
@@ -256,12 +257,13 @@ int rt_log_open(const char *path, const struct rt_log_config *config,
 		.visit = visit,
 		.arg = arg,
 		.base = config->base,
+		.check_bytes = config->check_bytes,
 	};
 	AUTO(rt_log_drop) struct rt_log log = RT_LOG_NONE;
 	AUTO_CLOSE int lock_fd = -1;
 	int r = make_folder(path, config, fault);
 
-	(void)snprintf(walk.name, sizeof(walk.name), "%s", config->name);
+	(void)snprintf(walk.kind.name, sizeof(walk.kind.name), "%s", config->name);
 
 	if (!r)
 		r = lock_log(path, config, fault, &lock_fd);

@@ -545,11 +545,24 @@ static int walk_to(struct rt_log_reader *reader, uint64_t seq)
 	return r;
 }
 
+int rt_log_reader_find(struct rt_log_reader *reader, uint64_t seq,
+		       struct rt_fault *fault)
+{
+	bool indexed = use_index(reader, seq, 0);
+	uint64_t from = reader->offset;
+	int r = walk_to(reader, seq);
+
+	if (r || !indexed || (reader->next == seq && reader->offset != from))
+		return r;
+	/* Where the index leads looked right and was not. */
+	r = rt_log_reader_enter(reader, reader->header.first_seq, fault);
+	return r < 0 ? r : walk_to(reader, seq);
+}
+
 int rt_log_reader_seek(struct rt_log_reader *reader, uint64_t seq,
 		       struct rt_fault *fault)
 {
-	uint64_t from, oldest = 0;
-	bool indexed;
+	uint64_t oldest = 0;
 	int r;
 
 	r = above_floor(reader, &oldest);
@@ -560,17 +573,8 @@ int rt_log_reader_seek(struct rt_log_reader *reader, uint64_t seq,
 	if (reader->fd >= 0 && reader->next == seq)
 		return 0;
 	r = seek_segment(reader, seq, fault);
-	if (r < 0)
-		return r;
-	indexed = use_index(reader, seq, 0);
-	from = reader->offset;
-	r = walk_to(reader, seq);
-	if (!r && indexed && (reader->next != seq || reader->offset == from)) {
-		/* Where the index leads looked right and was not. */
-		r = rt_log_reader_enter(reader, reader->header.first_seq, fault);
-		if (!r)
-			r = walk_to(reader, seq);
-	}
+	if (!r)
+		r = rt_log_reader_find(reader, seq, fault);
 	if (r < 0)
 		return r;
 	return r || reader->next == seq ? 0 : damaged(reader, fault);

@@ -52,6 +52,14 @@ int rt_log_reader_enter(struct rt_log_reader *reader, uint64_t first_seq,
 			struct rt_fault *fault);
 int rt_log_reader_step(struct rt_log_reader *reader, const uint8_t **ret);
 
+/*
+ * Within a segment that was just entered: on to the batch that holds @seq, by the index
+ * if there is a good one.  1; 0 the valid batches end before it, where reader->offset
+ * and reader->next are then.
+ */
+int rt_log_reader_find(struct rt_log_reader *reader, uint64_t seq,
+		       struct rt_fault *fault);
+
 /* Oldest seq in the log that counts (state.h: floor); 0 when it has no segment. */
 int rt_log_reader_oldest(struct rt_log_reader *reader, uint64_t *ret);
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Going back: everything after an event is dropped, and a new epoch is due.
+ * What is damaged is given up: everything after an event, and a new epoch is due; or
+ * everything before one, of which a snapshot has the state.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -59,11 +60,10 @@ static int keep_writers_out(const struct rt_log_reader *reader, struct rt_fault 
 	return 0;
 }
 
-/* Is there one at or below @seq from which the state can be had?  1, 0, negative. */
-static int has_snapshot(const struct rt_log_reader *reader, uint64_t seq,
-			struct rt_fault *fault)
+/* The newest at or below @seq that opens and is of this history: 1, 0, negative. */
+static int newest_snapshot(const struct rt_log_reader *reader, uint64_t seq,
+			   struct rt_fault *fault, struct rt_snapshot *ret)
 {
-	AUTO(rt_snapshot_close) struct rt_snapshot snapshot = RT_SNAPSHOT_NONE;
 	AUTO_FREE struct rt_epoch *epochs = NULL;
 	size_t n = 0;
 	int r = rt_epochs_read(reader->dir_fd, &epochs, &n);
@@ -73,7 +73,7 @@ static int has_snapshot(const struct rt_log_reader *reader, uint64_t seq,
 		return r < 0 ? r : RT_E_CORRUPT;
 	}
 	return rt_snapshot_newest(reader->dir_fd, reader->what, epochs[n - 1].epoch,
-				  seq, fault, &snapshot);
+				  seq, fault, ret);
 }
 
 /*
@@ -84,6 +84,7 @@ static int check_state(const struct rt_log_reader *reader,
 		       const struct rt_segments *segments, uint64_t seq,
 		       struct rt_fault *fault)
 {
+	AUTO(rt_snapshot_close) struct rt_snapshot snapshot = RT_SNAPSHOT_NONE;
 	uint64_t seqs[LIST_MAX], lowest = 0;
 	size_t n = 0;
 	int r;
@@ -99,7 +100,7 @@ static int check_state(const struct rt_log_reader *reader,
 		lowest = seqs[i];
 	if (!lowest) /* none goes */
 		return 0;
-	r = has_snapshot(reader, seq, fault);
+	r = newest_snapshot(reader, seq, fault, &snapshot);
 	if (r == 1)
 		return 0;
 	if (!r) {
@@ -111,6 +112,19 @@ static int check_state(const struct rt_log_reader *reader,
 		return RT_E_NO_SNAPSHOT;
 	}
 	return r;
+}
+
+/* The segment that begins with @first_seq, and its index.  Negative errno. */
+static int remove_segment(int dir_fd, uint64_t first_seq)
+{
+	char name[32];
+
+	rt_segment_name(first_seq, ".log", name);
+	if (unlinkat(dir_fd, name, 0) < 0)
+		return -errno;
+	rt_segment_name(first_seq, ".idx", name);
+	(void)unlinkat(dir_fd, name, 0); /* a hint that leads nowhere */
+	return 0;
 }
 
 int rt_log_repair(const char *path, uint64_t seq, struct rt_fault *fault)
@@ -139,11 +153,9 @@ int rt_log_repair(const char *path, uint64_t seq, struct rt_fault *fault)
 		return r;
 	for (size_t i = segments.n;
 	     i-- && segments.first_seqs[i] > reader.header.first_seq;) {
-		rt_segment_name(segments.first_seqs[i], ".log", name);
-		if (unlinkat(reader.dir_fd, name, 0) < 0)
-			return -errno;
-		rt_segment_name(segments.first_seqs[i], ".idx", name);
-		(void)unlinkat(reader.dir_fd, name, 0);
+		r = remove_segment(reader.dir_fd, segments.first_seqs[i]);
+		if (r < 0)
+			return r;
 	}
 	if (reader.fd < 0)
 		return fsync(reader.dir_fd) < 0 ? -errno : 0;
@@ -156,4 +168,185 @@ int rt_log_repair(const char *path, uint64_t seq, struct rt_fault *fault)
 	    fsync(reader.dir_fd) < 0)
 		return -errno;
 	return 0;
+}
+
+/*
+ * ---- From the other end ----
+ */
+
+/* The seq to come, as far as the newest segment can be read. */
+static uint64_t end_of(struct rt_log_reader *reader, const struct rt_segments *segments)
+{
+	uint64_t last = segments->n ? segments->first_seqs[segments->n - 1] : 0;
+	const uint8_t *data;
+
+	if (!last || rt_log_reader_enter(reader, last, NULL) < 0)
+		return last;
+	while (rt_log_reader_step(reader, &data) == 1)
+		;
+	return reader->next;
+}
+
+/* All of the newest snapshots is read, until one is good.  Its seq in @ret, 1; 0, ...
+ */
+static int good_snapshot(const struct rt_log_reader *reader, uint64_t limit,
+			 struct rt_fault *fault, uint64_t *ret)
+{
+	AUTO_FREE char *what = NULL;
+	char name[32];
+	int r;
+
+	for (;; limit = *ret - 1) {
+		AUTO(rt_snapshot_close) struct rt_snapshot snapshot = RT_SNAPSHOT_NONE;
+
+		r = newest_snapshot(reader, limit, fault, &snapshot);
+		if (r <= 0)
+			return r;
+		*ret = snapshot.header.seq;
+		rt_snapshot_name(*ret, name);
+		free(what);
+		if (asprintf(&what, "%s/%s", reader->what, name) < 0) {
+			what = NULL;
+			return -ENOMEM;
+		}
+		r = rt_snapshot_verify(reader->dir_fd, name, what, fault, NULL);
+		if (!r)
+			return 1;
+		if (!*ret)
+			return r;
+	}
+}
+
+/* Of those that the log has the events of. */
+static int newest_good(struct rt_log_reader *reader, const struct rt_segments *segments,
+		       struct rt_fault *fault, uint64_t *ret)
+{
+	uint64_t end = end_of(reader, segments);
+
+	return end ? good_snapshot(reader, end - 1, fault, ret) : 0;
+}
+
+/* The newest segment that begins at or before @seq; 0: there is none. */
+static uint64_t segment_at(const struct rt_segments *segments, uint64_t seq)
+{
+	size_t at = segments->n;
+
+	while (at && segments->first_seqs[at - 1] > seq)
+		at--;
+	return at ? segments->first_seqs[at - 1] : 0;
+}
+
+/* The state of before @seq has to be there, and a segment that begins with it. */
+static int check_before(struct rt_log_reader *reader,
+			const struct rt_segments *segments, uint64_t seq,
+			struct rt_fault *fault)
+{
+	uint64_t snapshot = 0, works;
+	int r = newest_good(reader, segments, fault, &snapshot);
+
+	if (r < 0)
+		return r;
+	works = r ? segment_at(segments, snapshot + 1) : 0;
+	if (!works) {
+		rt_fault_set(fault,
+			     "%s: without what is before seq %" PRIu64
+			     " its state would be lost, since it has no snapshot that "
+			     "is good",
+			     reader->what, seq);
+		return RT_E_NO_SNAPSHOT;
+	}
+	if (seq > works) {
+		rt_fault_set(fault,
+			     "%s: without what is before seq %" PRIu64
+			     " its state would be lost, since its newest good snapshot "
+			     "is of seq %" PRIu64 "; the highest that works: %" PRIu64,
+			     reader->what, seq, snapshot, works);
+		return RT_E_NO_SNAPSHOT;
+	}
+	if (segment_at(segments, seq) != seq) {
+		rt_fault_set(fault,
+			     "%s: seq %" PRIu64
+			     " is not the first of a segment; the next one below that "
+			     "is: %" PRIu64,
+			     reader->what, seq, segment_at(segments, seq));
+		return -EINVAL;
+	}
+	return 0;
+}
+
+/* Snapshots that nothing goes on from any more. */
+static int drop_snapshots_before(int dir_fd, uint64_t seq)
+{
+	uint64_t seqs[LIST_MAX];
+	char name[32];
+	size_t n = 0;
+	int r = rt_snapshots_list(dir_fd, seqs, RT_N(seqs), &n);
+
+	for (size_t i = 0; i < n && !r; i++) {
+		if (seqs[i] + 1 >= seq)
+			continue;
+		rt_snapshot_name(seqs[i], name);
+		if (unlinkat(dir_fd, name, 0) < 0 && errno != ENOENT)
+			r = -errno;
+	}
+	return r;
+}
+
+/* As a trim does: what counts as gone comes first. */
+static int drop_before(const struct rt_log_reader *reader,
+		       const struct rt_segments *segments, uint64_t seq)
+{
+	struct rt_floor floor = { 0 };
+	int r = rt_floor_read(reader->dir_fd, &floor);
+
+	if (r < 0 && r != RT_E_CORRUPT)
+		return r;
+	floor.trimmed = rt_max(floor.trimmed, seq);
+	r = rt_floor_write(reader->dir_fd, &floor, true, true);
+	if (!r)
+		r = drop_snapshots_before(reader->dir_fd, seq);
+	for (size_t i = 0; i < segments->n && segments->first_seqs[i] < seq && !r; i++)
+		r = remove_segment(reader->dir_fd, segments->first_seqs[i]);
+	return !r && fsync(reader->dir_fd) < 0 ? -errno : r;
+}
+
+int rt_log_drop_before(const char *path, uint64_t seq, struct rt_fault *fault)
+{
+	AUTO(rt_log_reader_close) struct rt_log_reader reader = { .fd = -1 };
+	AUTO(rt_segments_fini) struct rt_segments segments = { 0 };
+	AUTO_CLOSE int lock_fd = -1;
+	int r = rt_log_reader_open(path, fault, &reader);
+
+	if (!r)
+		r = keep_writers_out(&reader, fault, &lock_fd);
+	if (!r)
+		r = rt_segments_list(reader.dir_fd, &segments);
+	if (!r)
+		r = check_before(&reader, &segments, seq, fault);
+	return r < 0 ? r : drop_before(&reader, &segments, seq);
+}
+
+int rt_log_find_before(const char *path, struct rt_fault *fault, uint64_t *ret)
+{
+	AUTO(rt_log_reader_close) struct rt_log_reader reader = { .fd = -1 };
+	AUTO(rt_segments_fini) struct rt_segments segments = { 0 };
+	AUTO(rt_kind_fini) struct rt_kind kind = { .n_epochs = 0 };
+	struct rt_log_check check = { 0 };
+	uint64_t snapshot = 0;
+	int r = rt_log_reader_open(path, fault, &reader);
+
+	*ret = 0;
+	if (!r)
+		r = rt_segments_list(reader.dir_fd, &segments);
+	if (!r)
+		r = rt_kind_read(&kind, reader.dir_fd);
+	if (!r)
+		r = newest_good(&reader, &segments, fault, &snapshot);
+	if (r <= 0)
+		return r;
+	r = rt_log_check_below(path, &kind, &segments,
+			       segment_at(&segments, snapshot + 1), UINT64_MAX, fault,
+			       &check);
+	*ret = check.whole_from;
+	return r < 0 && !*ret ? r : 0;
 }

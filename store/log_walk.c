@@ -198,22 +198,6 @@ static int check_end(struct rt_walk *walk, uint64_t next, struct rt_fault *fault
 	return RT_E_CORRUPT;
 }
 
-/* Is the segment one of the same feed? */
-static int check_name(struct rt_walk *walk, struct rt_fault *fault)
-{
-	const struct rt_log_header *header = &walk->reader.header;
-	char name[32];
-
-	if (!walk->name[0])
-		memcpy(walk->name, header->name, sizeof(walk->name));
-	if (strcmp(walk->name, header->name) == 0)
-		return 0;
-	rt_segment_name(header->first_seq, ".log", name);
-	rt_fault_set(fault, "%s/%s: is of feed '%s', expected '%s'", walk->reader.what,
-		     name, header->name, walk->name);
-	return RT_E_CORRUPT;
-}
-
 static int walk_batches(struct rt_walk *walk, struct rt_fault *fault)
 {
 	const uint8_t *data;
@@ -236,7 +220,7 @@ static int walk_segment(struct rt_walk *walk, size_t at, struct rt_fault *fault)
 	int r = rt_log_reader_enter(reader, walk->segments.first_seqs[at], fault);
 
 	if (!r)
-		r = check_name(walk, fault);
+		r = rt_kind_check(&walk->kind, reader, fault);
 	if (r < 0)
 		return r;
 	do {
@@ -269,6 +253,7 @@ void rt_walk_end(struct rt_walk *walk)
 {
 	rt_log_reader_close(&walk->reader);
 	rt_segments_fini(&walk->segments);
+	rt_kind_fini(&walk->kind);
 }
 
 /*
@@ -466,19 +451,50 @@ static int find_base(struct rt_walk *walk, uint64_t limit, struct rt_fault *faul
 	return RT_E_CORRUPT;
 }
 
-/* A segment of which the snapshot has everything: it is there, and of this feed. */
+/* A segment of which the snapshot has everything: checked when all else is well. */
 static int pass_segment(struct rt_walk *walk, size_t at, struct rt_fault *fault)
 {
-	struct rt_log_reader *reader = &walk->reader;
 	struct stat st;
-	int r = rt_log_reader_enter(reader, walk->segments.first_seqs[at], fault);
+	char name[32];
+	int r;
 
-	if (!r)
-		r = check_name(walk, fault);
-	if (!r && fstat(reader->fd, &st) < 0)
+	rt_segment_name(walk->segments.first_seqs[at], ".log", name);
+	if (fstatat(walk->reader.dir_fd, name, &st, AT_SYMLINK_NOFOLLOW) < 0) {
 		r = -errno;
-	if (!r)
-		walk->n_bytes += (uint64_t)st.st_size;
+		rt_fault_set(fault, "%s/%s: %s", walk->reader.what, name, strerror(-r));
+		return r;
+	}
+	walk->n_bytes += (uint64_t)st.st_size;
+	return 0;
+}
+
+/* Seq at which the segment begins that has the event behind the snapshot's, or would.
+ */
+static uint64_t first_above(const struct rt_walk *walk)
+{
+	size_t at = walk->segments.n;
+
+	while (at && walk->segments.first_seqs[at - 1] > walk->base_seq + 1)
+		at--;
+	return at ? walk->segments.first_seqs[at - 1] : 0;
+}
+
+/* What readers go back to.  With the snapshot the state does not depend on it. */
+static int check_below(struct rt_walk *walk, struct rt_fault *fault)
+{
+	struct rt_fault found = { "" };
+	int r = rt_log_check_below(walk->reader.what, &walk->kind, &walk->segments,
+				   first_above(walk), walk->check_bytes, &found,
+				   &walk->check);
+
+	if (r < 0 && !walk->check.whole_from)
+		rt_fault_set(fault, "%s: %s", walk->reader.what, strerror(-r));
+	else if (r < 0)
+		rt_fault_set(fault,
+			     "%.300s; restore the file, or, since the snapshot of seq "
+			     "%" PRIu64 " has the state, drop what is before with "
+			     "'ringtail repair --drop-before=%" PRIu64 "'",
+			     found.text, walk->base_seq, walk->check.whole_from);
 	return r;
 }
 
@@ -561,7 +577,9 @@ int rt_walk_all(struct rt_walk *walk, const char *path, struct rt_fault *fault)
 		walk->stillborn = last;
 		walk->segments.n--;
 	}
-	r = walk_from_base(walk, fault);
+	r = rt_kind_read(&walk->kind, walk->reader.dir_fd);
+	if (!r)
+		r = walk_from_base(walk, fault);
 	if (r < 0)
 		return r;
 	if (walk->closed_at && walk->segments.n &&
@@ -575,5 +593,5 @@ int rt_walk_all(struct rt_walk *walk, const char *path, struct rt_fault *fault)
 			     walk->reader.next - 1);
 		return RT_E_CORRUPT;
 	}
-	return 0;
+	return walk->has_base ? check_below(walk, fault) : 0;
 }

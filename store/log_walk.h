@@ -5,13 +5,12 @@
  *	snapshot  -->  config.base		segments  -->  visit
  *
  * The newest good snapshot, if anybody asks for one, stands for the events up to its
- * seq; segments that hold nothing above are looked at only from outside.
+ * seq; segments that hold nothing above are checked (log_check.h), and not visited.
  */
 #ifndef RINGTAIL_STORE_LOG_WALK_H
 #define RINGTAIL_STORE_LOG_WALK_H
 
 #include "store/log.h"
-#include "store/log_read.h"
 
 struct rt_walk {
 	struct rt_log_reader reader;
@@ -33,7 +32,9 @@ struct rt_walk {
 	uint64_t base_ns;  /* time of that event */
 	uint64_t n_since;  /* bytes of batches that are not wholly below */
 	struct rt_fault bad_snapshot;
-	char name[RT_NAME_MAX + 8]; /* of the feed; empty: not known yet */
+	struct rt_kind kind;       /* its name: not known yet if it is empty */
+	uint64_t check_bytes;      /* of what has_base stands for, to be read */
+	struct rt_log_check check; /* what is left of that */
 };
 
 /* RT_E_CORRUPT with the first damage, and what @visit and the like return. */

@@ -44,6 +44,8 @@ static int take_values(struct rt_args *args, const struct rt_option *option,
 		rt_fault_set(&args->fault, "--%s takes no value", option->name);
 		return RT_ARGS_BAD;
 	}
+	if (option->arg[0] == '[')
+		return option->id;
 	if (!inlined && next_word(args, option, &args->value) < 0)
 		return RT_ARGS_BAD;
 	if (strchr(option->arg, ' ') && next_word(args, option, &args->value2) < 0)

@@ -17,7 +17,9 @@
 struct rt_option {
 	int id;           /* above 0; 0 ends a table */
 	const char *name; /* without dashes */
-	const char *arg; /* its value in the help; "A B": takes two words; NULL: none */
+	/* Its value in the help; "A B": takes two words; "[=A]": may be given, by '='
+	 * only; NULL: none. */
+	const char *arg;
 	const char *help; /* lines after the first are indented by the printer */
 };
 
@@ -35,8 +37,8 @@ struct rt_args {
 	const struct rt_option *common;  /* options of every command */
 	const struct rt_option *options; /* of this command; may be NULL */
 	bool literal;                    /* after "--" */
-	const char *value;
-	const char *value2; /* of an option that takes two words */
+	const char *value;               /* NULL: not given */
+	const char *value2;              /* of an option that takes two words */
 	struct rt_fault fault;
 };
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * cmd_repair.c - give up what follows an event, so that a damaged log is one again
+ * cmd_repair.c - give up what follows an event, or what is before one, so that a
+ *                damaged log is one again
  */
 #include <inttypes.h>
 
@@ -92,12 +93,80 @@ static int repair(const char *path, uint64_t seq)
 	return RT_EXIT_DONE;
 }
 
+/*
+ * ---- From the other end ----
+ */
+
+static uint64_t oldest_of(const char *path)
+{
+	struct rt_segments segments = { 0 };
+	AUTO(rt_log_reader_close) struct rt_log_reader reader = { .fd = -1 };
+	uint64_t seq = 0;
+
+	if (!rt_log_reader_open(path, NULL, &reader) &&
+	    !rt_segments_list(reader.dir_fd, &segments) && segments.n)
+		seq = segments.first_seqs[0];
+	rt_segments_fini(&segments);
+	return seq;
+}
+
+/* What has to go, if it was not said.  GO_ON, or an exit code after a message. */
+static int find_before(const char *path, uint64_t *ret)
+{
+	struct rt_fault fault = { "" };
+	int r = rt_log_find_before(path, &fault, ret);
+
+	if (r < 0) {
+		rt_say("not repaired: %s", text_of(&fault, r));
+		return RT_EXIT_FAILED;
+	}
+	if (*ret) {
+		rt_say("%s", fault.text);
+		return GO_ON;
+	}
+	printf("nothing that a good snapshot has the state of is damaged; nothing was "
+	       "changed\n");
+	return RT_EXIT_DONE;
+}
+
+static int repair_before(const char *path, bool given, uint64_t seq)
+{
+	struct rt_fault fault = { "" };
+	size_t before = 0, after = 0;
+	int r, code = given ? GO_ON : find_before(path, &seq);
+
+	if (code != GO_ON)
+		return code;
+	if (seq <= oldest_of(path)) {
+		printf("nothing is before seq %" PRIu64 "; nothing was changed\n", seq);
+		return RT_EXIT_DONE;
+	}
+	r = count_segments(path, &before);
+	if (!r)
+		r = rt_log_drop_before(path, seq, &fault);
+	if (r < 0) {
+		rt_say("not repaired: %s", text_of(&fault, r));
+		return RT_EXIT_FAILED;
+	}
+	(void)count_segments(path, &after);
+	printf("dropped everything before seq %" PRIu64 "; %zu of %zu segments went\n",
+	       seq, before - after, before);
+	printf("the state and the epoch stay: markers from seq %" PRIu64
+	       " on stay good\n",
+	       seq - 1);
+	return RT_EXIT_DONE;
+}
+
 enum {
 	OPTION_DROP_AFTER = RT_OPTION_OWN,
+	OPTION_DROP_BEFORE,
 };
 
 static const struct rt_option options[] = {
 	{ OPTION_DROP_AFTER, "drop-after", "SEQ", "the last event to keep" },
+	{ OPTION_DROP_BEFORE, "drop-before", "[=SEQ]",
+	  "the first event to keep; a snapshot has to have the\n"
+	  "state of before.  No SEQ: as little as will do" },
 	{ 0 },
 };
 
@@ -107,35 +176,46 @@ static int run(struct rt_tool *tool)
 	char path[PATH_MAX];
 	uint64_t seq = 0;
 	bool given = false;
-	int id, code;
+	int id, way = 0, code;
 
 	while ((id = rt_tool_next(tool)) != RT_ARGS_END) {
 		const char *value = tool->args.value;
 
-		if (id == OPTION_DROP_AFTER && rt_parse_u64(value, &seq) < 0)
-			rt_usage(tool, "--drop-after takes a seq, not '%s'", value);
-		else if (id == OPTION_DROP_AFTER)
-			given = true;
-		else if (!where)
+		if (id == OPTION_DROP_AFTER || id == OPTION_DROP_BEFORE) {
+			if (way)
+				rt_usage(tool, "it drops from one end at a time");
+			way = id;
+			given = value;
+			if (given && rt_parse_u64(value, &seq) < 0)
+				rt_usage(tool, "--drop-%s takes a seq, not '%s'",
+					 way == OPTION_DROP_AFTER ? "after" : "before",
+					 value);
+		} else if (!where) {
 			where = value;
-		else
+		} else {
 			rt_usage(tool, "too many words: '%s'", value);
+		}
 	}
-	if (!where || !given)
-		rt_usage(tool, "it takes FEED or DIR, and --drop-after SEQ");
+	if (!where || !way)
+		rt_usage(tool, "it takes FEED or DIR, and --drop-after SEQ or "
+			       "--drop-before[=SEQ]");
 	code = rt_tool_log_folder(tool, where, path);
 	if (code)
 		return code;
-	code = look(path, seq);
-	if (code == GO_ON)
-		code = repair(path, seq);
+	if (way == OPTION_DROP_BEFORE) {
+		code = repair_before(path, given, seq);
+	} else {
+		code = look(path, seq);
+		if (code == GO_ON)
+			code = repair(path, seq);
+	}
 	return fflush(stdout) ? RT_EXIT_FAILED : code;
 }
 
 const struct rt_command rt_cmd_repair = {
 	.name = "repair",
 	.synopsis = "FEED|DIR",
-	.summary = "drop what follows an event in a damaged log",
+	.summary = "drop what follows an event in a damaged log, or is before it",
 	.options = options,
 	.notes = "Refuses while the log has a writer.  What is dropped is gone for "
 		 "good:\n"

@@ -170,22 +170,19 @@ static void check_snapshots(struct verdict *v, const uint64_t *seqs, size_t n)
 	check_rule(v, n ? seqs[0] : 0);
 }
 
-/* Is the damage from seq @next on in a segment that a valid snapshot can stand in for?
- */
-static void advise(const struct verdict *v, uint64_t next)
+/* Is there a good snapshot above the damage?  Then less has to go. */
+static void advise(const struct verdict *v)
 {
-	AUTO(rt_segments_fini) struct rt_segments segments = { 0 };
-	size_t at = 0;
+	struct rt_fault unused;
+	uint64_t seq = 0;
 
-	if (!v->n_valid || rt_segments_list(v->dir_fd, &segments) < 0)
+	if (!v->n_valid || rt_log_find_before(v->path, &unused, &seq) < 0 || !seq)
 		return;
-	while (at < segments.n && segments.first_seqs[at] <= next)
-		at++;
-	if (at < segments.n && segments.first_seqs[at] <= v->newest_snapshot + 1)
-		rt_say("%s: the snapshot of seq %" PRIu64
-		       " covers that segment: a daemon starts from it, and 'ringtail "
-		       "trim FEED %" PRIu64 "' lets go of what is damaged",
-		       v->path, v->newest_snapshot, segments.first_seqs[at]);
+	rt_say("%s: the snapshot of seq %" PRIu64
+	       " has the state of that; 'ringtail repair --drop-before=%" PRIu64
+	       "' lets go of what is damaged, or 'ringtail trim FEED %" PRIu64
+	       "' while the feed is served",
+	       v->path, v->newest_snapshot, seq, seq);
 }
 
 /* Is it the folder of a log at all? */
@@ -199,7 +196,6 @@ static void verify(struct verdict *v)
 {
 	uint64_t seqs[SNAPSHOTS_MAX];
 	struct rt_fault fault = { "" };
-	uint64_t damaged = 0;
 	size_t n = 0;
 	/* First, so that what is listed is not ahead of the log that is read then. */
 	int r = rt_snapshots_list(v->dir_fd, seqs, SNAPSHOTS_MAX, &n);
@@ -209,7 +205,6 @@ static void verify(struct verdict *v)
 	r = rt_log_verify(v->path, &fault, &v->log);
 	if (r < 0) {
 		note(v, r, &fault);
-		damaged = v->log.next;
 		v->log = (struct rt_log_report){ 0 }; /* it did not get to the end */
 	}
 	if (!r && !is_log(v, n)) {
@@ -224,8 +219,8 @@ static void verify(struct verdict *v)
 		check_state(v);
 	}
 	check_snapshots(v, seqs, n);
-	if (r == RINGTAIL_E_CORRUPT && damaged)
-		advise(v, damaged);
+	if (r == RINGTAIL_E_CORRUPT)
+		advise(v);
 }
 
 static void say(const struct verdict *v)

@@ -144,10 +144,35 @@ printf x | dd of="$copy/00000000000000000001.log" bs=1 seek=9000 conv=notrunc st
 ends 1 tool verify "$copy"
 mentions "damaged at byte"
 next=$(cd "$copy" && printf '%s\n' *.log | sed -n '2s/^0*\([0-9]*\).*/\1/p')
-mentions "'ringtail trim FEED $next' lets go of what is damaged"
+mentions "'ringtail repair --drop-before=$next' lets go of what is damaged"
+mentions "'ringtail trim FEED $next' while the feed is served"
+ends 1 tool repair "$copy" --drop-before=$((next + 1))
+mentions "the next one below that is: $next"
+ends 1 tool repair "$copy" --drop-before=9999
+mentions "the highest that works: "
+ends 2 tool repair "$copy" --drop-before --drop-after 5
+ends 2 tool repair "$copy" --drop-before=x
+cp -r "$copy" "$copy.2"
+told=$(tool repair "$copy.2" --drop-before="$next")
+[[ $told == "dropped everything before seq $next; 1 of "*"markers from seq $((next - 1)) on "* ]] ||
+	fail "$told"
+tool verify "$copy.2" >/dev/null
+told=$(tool repair "$copy.2" --drop-before)
+[[ $told == "nothing that a good snapshot has"* ]] || fail "$told"
+told=$(tool repair "$copy.2" --drop-before="$next")
+[[ $told == "nothing is before seq $next; "* ]] || fail "$told"
+printf x | dd of="$(printf '%s\n' "$copy"/*.log | sed -n 2p)" bs=1 seek=9000 conv=notrunc status=none
+next=$(cd "$copy" && printf '%s\n' *.log | sed -n '3s/^0*\([0-9]*\).*/\1/p')
+told=$(tool repair "$copy" --drop-before 2>/dev/null)
+[[ $told == "dropped everything before seq $next; 2 of "* ]] || fail "as little as will do: $told"
+tool verify "$copy" >/dev/null
+cp "$log"/*.log "$copy"
+printf x | dd of="$copy/00000000000000000001.log" bs=1 seek=9000 conv=notrunc status=none
 rm "$copy/$snapshot"
 ends 1 tool verify "$copy"
-[[ $said != *"ringtail trim"* ]] || fail "advice without a snapshot: $said"
+[[ $said != *"drop-before"* ]] || fail "advice without a snapshot: $said"
+ends 1 tool repair "$copy" --drop-before="$next"
+mentions "no snapshot that is good"
 
 echo "# what ends the life of a key is printed"
 redis -n 0 SET lease x PX 86400000 >/dev/null

@@ -183,7 +183,8 @@ static void nothing_may_follow(void **state)
 	begins_with(rig, next - 1, next);
 }
 
-static void segments_below_need_not_be_whole(void **state)
+/* They are not visited, and damage is found all the same; test_log_check.c has more. */
+static void segments_below_have_to_be_whole(void **state)
 {
 	struct logrig *rig = *state;
 	struct rt_segments s;
@@ -192,12 +193,12 @@ static void segments_below_need_not_be_whole(void **state)
 	s = lr_segments(rig);
 	make_snapshot(rig, s.first_seqs[2] - 1, LR_EPOCH);
 	lr_drop(rig);
-	spoil(lr_segment(rig, 1, ".log"), RT_LOG_START + 100);
+	rig->config.check_bytes = UINT64_MAX;
 	begins_with(rig, s.first_seqs[2] - 1, s.first_seqs[2]);
 	lr_drop(rig);
-	/* But of their own kind. */
-	spoil(lr_segment(rig, 1, ".log"), 0);
+	spoil(lr_segment(rig, 1, ".log"), RT_LOG_START + 100);
 	t_is(lr_try(rig), RT_E_CORRUPT);
+	assert_non_null(strstr(rig->fault.text, "repair --drop-before"));
 	rt_segments_fini(&s);
 }
 
@@ -515,7 +516,7 @@ int main(void)
 		T(only_what_follows_is_visited),
 		T(it_may_end_within_a_batch),
 		T(nothing_may_follow),
-		T(segments_below_need_not_be_whole),
+		T(segments_below_have_to_be_whole),
 		T(a_log_may_be_a_snapshot_alone),
 		T(one_that_is_damaged_is_passed_over),
 		T(with_none_that_is_good_the_log_has_to_be_whole),

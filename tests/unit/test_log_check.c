@@ -1,0 +1,448 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * test_log_check.c - what a snapshot stands for: looked at all the same, and let go of
+ */
+#include "tests/unit/logrig.h"
+
+#include <xxhash.h>
+
+#include "store/build.h"
+
+#define N_SEGMENTS 6u
+#define SEGMENT    (UINT64_C(256) << 10) /* has entries in its index */
+
+static int on_begin(void *arg, uint64_t seq, uint64_t n_entries)
+{
+	(void)arg;
+	(void)seq;
+	(void)n_entries;
+	return 0;
+}
+
+static int on_state(void *arg, const struct rt_state *state)
+{
+	(void)arg;
+	(void)state;
+	return 0;
+}
+
+static const struct rt_log_base callbacks = { on_begin, on_state, NULL };
+
+static void make_snapshot(struct logrig *rig, uint64_t seq)
+{
+	const struct rt_snapshot_config config = {
+		.name = "unit",
+		.epoch = LR_EPOCH,
+		.seq = seq,
+		.time_ns = lr_time(seq),
+		.file_mode = 0640,
+		.uid = (uid_t)-1,
+		.gid = (gid_t)-1,
+	};
+	const struct rt_state state = {
+		.seq = seq,
+		.key = (const uint8_t *)"k",
+		.key_len = 1,
+		.value = (const uint8_t *)"v",
+		.value_len = 1,
+	};
+	struct rt_snapshot_writer writer;
+	char name[32];
+	int fd = open(rig->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	assert_true(fd >= 0);
+	rt_snapshot_name(seq, name);
+	t_ok(rt_snapshot_create(fd, name, &config, &rig->fault, &writer));
+	t_ok(rt_snapshot_put(&writer, &state, &rig->fault));
+	t_ok(rt_snapshot_finish(&writer, &rig->fault));
+	rt_snapshot_discard(&writer);
+	(void)close(fd);
+}
+
+static const char *snapshot_path(const struct logrig *rig, uint64_t seq)
+{
+	char name[32];
+
+	rt_snapshot_name(seq, name);
+	return t_path(rig->path, name);
+}
+
+static void spoil(const char *path, off_t at)
+{
+	int fd = open(path, O_RDWR | O_CLOEXEC);
+	uint8_t byte;
+
+	assert_true(fd >= 0);
+	assert_int_equal(pread(fd, &byte, 1, at), 1);
+	byte ^= 1;
+	assert_int_equal(pwrite(fd, &byte, 1, at), 1);
+	(void)close(fd);
+}
+
+static off_t size_of(const char *path)
+{
+	struct stat st;
+
+	assert_int_equal(stat(path, &st), 0);
+	return st.st_size;
+}
+
+/* Segments with a snapshot behind the begin of the last; their first seqs. */
+static struct rt_segments fill(struct logrig *rig)
+{
+	struct rt_segments s = { 0 };
+
+	rig->config.segment_size = SEGMENT;
+	lr_open(rig);
+	while (s.n < N_SEGMENTS) {
+		rt_segments_fini(&s);
+		lr_append(rig, 100);
+		s = lr_segments(rig);
+	}
+	lr_append(rig, 5);
+	make_snapshot(rig, lr_txn_first(s.first_seqs[N_SEGMENTS - 1] + 20) - 1);
+	lr_append(rig, 5);
+	lr_close(rig);
+	rig->config.base = &callbacks;
+	return s;
+}
+
+static bool says(const struct logrig *rig, const char *text)
+{
+	if (strstr(rig->fault.text, text))
+		return true;
+	print_error("no '%s' in: %s\n", text, rig->fault.text);
+	return false;
+}
+
+/* The open fails for segment @at, and says what to drop. */
+static void is_refused(struct logrig *rig, const struct rt_segments *s, size_t at)
+{
+	char text[64];
+
+	t_is(lr_try(rig), RT_E_CORRUPT);
+	rt_segment_name(s->first_seqs[at], ".log", text);
+	assert_true(says(rig, text));
+	(void)snprintf(text, sizeof(text), "--drop-before=%llu'",
+		       (unsigned long long)s->first_seqs[at + 1]);
+	assert_true(says(rig, text));
+}
+
+static void every_byte_is_read_if_there_is_time(void **state)
+{
+	struct logrig *rig = *state;
+	struct rt_segments s = fill(rig);
+
+	rig->config.check_bytes = UINT64_MAX;
+	t_ok(lr_try(rig));
+	assert_int_equal(rig->log.unchecked.below, 0);
+	lr_close(rig);
+	for (size_t i = 0; i + 1 < s.n; i++) {
+		const char *path = lr_segment(rig, s.first_seqs[i], ".log");
+		off_t size = size_of(path);
+
+		for (off_t at = RT_LOG_START; at < size; at += size / 7) {
+			spoil(path, at);
+			is_refused(rig, &s, i);
+			assert_true(says(rig, "damaged at byte "));
+			spoil(path, at);
+		}
+	}
+	t_ok(lr_try(rig));
+	rt_segments_fini(&s);
+}
+
+static void the_newest_damage_is_the_one_that_is_told(void **state)
+{
+	struct logrig *rig = *state;
+	struct rt_segments s = fill(rig);
+
+	rig->config.check_bytes = UINT64_MAX;
+	spoil(lr_segment(rig, s.first_seqs[0], ".log"), RT_LOG_START + 500);
+	spoil(lr_segment(rig, s.first_seqs[3], ".log"), RT_LOG_START + 500);
+	spoil(lr_segment(rig, s.first_seqs[2], ".log"), 8); /* its header */
+	is_refused(rig, &s, 3);
+	rt_segments_fini(&s);
+}
+
+static void the_limit_leaves_the_oldest(void **state)
+{
+	struct logrig *rig = *state;
+	struct rt_segments s = fill(rig);
+	struct rt_log_check check;
+
+	rig->config.check_bytes =
+		(uint64_t)size_of(lr_segment(rig, s.first_seqs[4], ".log")) +
+		(uint64_t)size_of(lr_segment(rig, s.first_seqs[3], ".log"));
+	spoil(lr_segment(rig, s.first_seqs[3], ".log"), RT_LOG_START + 50);
+	is_refused(rig, &s, 3);
+	spoil(lr_segment(rig, s.first_seqs[3], ".log"), RT_LOG_START + 50);
+	spoil(lr_segment(rig, s.first_seqs[2], ".log"), RT_LOG_START + 50);
+	t_ok(lr_try(rig));
+	check = rig->log.unchecked;
+	assert_int_equal(check.below, s.first_seqs[3]);
+	t_is(rt_log_check_on(rig->path, &check, UINT64_MAX, NULL, &rig->fault),
+	     RT_E_CORRUPT);
+	assert_true(says(rig, "damaged at byte 4096"));
+	assert_int_equal(check.whole_from, s.first_seqs[3]);
+	assert_int_equal(check.below, s.first_seqs[2]);
+	t_is(rt_log_check_on(rig->path, &check, UINT64_MAX, NULL, &rig->fault), 0);
+	assert_int_equal(check.below, 0);
+	rt_segments_fini(&s);
+}
+
+static void a_check_goes_on_where_it_was(void **state)
+{
+	struct logrig *rig = *state;
+	struct rt_segments s = fill(rig);
+	struct rt_log_check check, was;
+	_Atomic bool cancel = true;
+	unsigned n = 0;
+	int r;
+
+	t_ok(lr_try(rig));
+	check = rig->log.unchecked;
+	assert_int_equal(check.below, s.first_seqs[N_SEGMENTS - 1]);
+	was = check;
+	t_is(rt_log_check_on(rig->path, &check, 1, &cancel, &rig->fault), -ECANCELED);
+	assert_memory_equal(&check, &was, sizeof(check));
+	cancel = false;
+	while ((r = rt_log_check_on(rig->path, &check, 10000, &cancel, &rig->fault)) ==
+	       1)
+		n++;
+	t_is(r, 0);
+	assert_in_range(n, (N_SEGMENTS - 1) * SEGMENT / 20000,
+			(N_SEGMENTS - 1) * SEGMENT / 5000);
+
+	/* Two of them are damaged, in the middle; each is found, once. */
+	spoil(lr_segment(rig, s.first_seqs[1], ".log"), SEGMENT / 2);
+	spoil(lr_segment(rig, s.first_seqs[2], ".log"), SEGMENT / 2);
+	check = was;
+	n = 0;
+	while ((r = rt_log_check_on(rig->path, &check, 10000, &cancel, &rig->fault)))
+		if (r < 0)
+			assert_int_equal(check.whole_from, s.first_seqs[3 - n++]);
+	assert_int_equal(n, 2);
+	rt_segments_fini(&s);
+}
+
+static void what_is_removed_meanwhile_is_no_damage(void **state)
+{
+	struct logrig *rig = *state;
+	struct rt_segments s = fill(rig);
+	struct rt_log_check check;
+
+	t_ok(lr_try(rig));
+	check = rig->log.unchecked;
+	t_is(rt_log_check_on(rig->path, &check, SEGMENT * 3 / 2, NULL, &rig->fault), 1);
+	assert_int_not_equal(check.next, 0);
+	assert_int_equal(rt_log_drop_below(&rig->log, s.first_seqs[2]), 2);
+	t_is(rt_log_check_on(rig->path, &check, 1, NULL, &rig->fault), 1);
+	assert_int_equal(rt_log_drop_below(&rig->log, s.first_seqs[5]), 3);
+	t_is(rt_log_check_on(rig->path, &check, UINT64_MAX, NULL, &rig->fault), 0);
+	rt_segments_fini(&s);
+}
+
+/* The header of a segment says something else, with a checksum that is right. */
+static void forge(struct logrig *rig, uint64_t first_seq, const char *name,
+		  uint64_t epoch)
+{
+	struct rt_log_header header;
+	int fd = open(lr_segment(rig, first_seq, ".log"), O_RDWR | O_CLOEXEC);
+
+	assert_true(fd >= 0);
+	assert_int_equal(pread(fd, &header, sizeof(header), 0), sizeof(header));
+	(void)snprintf(header.name, sizeof(header.name), "%s", name);
+	header.epoch = epoch;
+	header.check =
+		XXH64(&header, offsetof(struct rt_log_header, check), RT_LOG_MAGIC);
+	assert_int_equal(pwrite(fd, &header, sizeof(header), 0), sizeof(header));
+	(void)close(fd);
+}
+
+static void without_time_it_is_there_and_goes_on(void **state)
+{
+	struct logrig *rig = *state;
+	struct rt_segments s = fill(rig);
+	char path[300], away[310];
+	off_t size;
+
+	t_ok(lr_try(rig));
+	lr_close(rig);
+	for (size_t i = 1; i + 1 < s.n; i++) {
+		(void)snprintf(path, sizeof(path), "%s",
+			       lr_segment(rig, s.first_seqs[i], ".log"));
+		(void)snprintf(away, sizeof(away), "%s.away", path);
+		assert_int_equal(rename(path, away), 0);
+		t_is(lr_try(rig), RT_E_CORRUPT);
+		assert_true(says(rig, "the next segment begins with seq "));
+		assert_int_equal(rename(away, path), 0);
+
+		forge(rig, s.first_seqs[i], "other", LR_EPOCH);
+		is_refused(rig, &s, i);
+		assert_true(says(rig, "is of feed 'other'"));
+		forge(rig, s.first_seqs[i], "unit", LR_EPOCH + 1);
+		is_refused(rig, &s, i);
+		assert_true(says(rig, "epoch"));
+		forge(rig, s.first_seqs[i], "unit", LR_EPOCH);
+	}
+	(void)snprintf(path, sizeof(path), "%s",
+		       lr_segment(rig, s.first_seqs[2], ".log"));
+	size = size_of(path);
+	assert_int_equal(truncate(path, size - 8), 0);
+	is_refused(rig, &s, 2);
+	assert_int_equal(truncate(path, size / 2), 0);
+	is_refused(rig, &s, 2);
+	assert_int_equal(truncate(path, 100), 0);
+	is_refused(rig, &s, 2);
+	rt_segments_fini(&s);
+}
+
+/* The index is a hint: what lies is not believed, and none is as good. */
+static void without_an_index_it_takes_longer(void **state)
+{
+	struct logrig *rig = *state;
+	struct rt_segments s = fill(rig);
+	const char *path = lr_segment(rig, s.first_seqs[1], ".idx");
+
+	assert_int_equal(unlink(path), 0);
+	t_ok(lr_try(rig));
+	lr_close(rig);
+	spoil(lr_segment(rig, s.first_seqs[2], ".idx"),
+	      size_of(lr_segment(rig, s.first_seqs[2], ".idx")) - 8);
+	t_ok(lr_try(rig));
+	rt_segments_fini(&s);
+}
+
+/* An epoch that ended before anything happened leaves a segment that is of it. */
+static void an_epoch_without_events_is_none(void **state)
+{
+	struct logrig *rig = *state;
+	struct rt_segments s = fill(rig);
+	uint64_t first;
+
+	rt_segments_fini(&s);
+	t_ok(lr_try(rig));
+	t_ok(rt_log_new_epoch(&rig->log, 7, &rig->fault));
+	t_ok(rt_log_roll(&rig->log, &rig->fault));
+	first = rig->log.next;
+	t_ok(rt_log_new_epoch(&rig->log, 8, &rig->fault));
+	lr_append(rig, 1500);
+	make_snapshot(rig, rig->log.next - 1);
+	lr_close(rig);
+	rig->config.check_bytes = UINT64_MAX;
+	t_ok(lr_try(rig));
+	lr_close(rig);
+	/* But the one of before may well have one. */
+	forge(rig, first, "unit", LR_EPOCH);
+	t_ok(lr_try(rig));
+	lr_close(rig);
+	/* And what began before any that is known is of any. */
+	t_write_file(t_path(rig->path, "epochs"), "", 0);
+	t_ok(lr_try(rig));
+}
+
+/*
+ * ---- Repair ----
+ */
+
+static void what_is_damaged_below_can_be_dropped(void **state)
+{
+	struct logrig *rig = *state;
+	struct rt_segments s = fill(rig);
+	struct rt_log_reader reader;
+	struct rt_segments left;
+	bool wrong = false;
+	uint64_t last;
+
+	rig->config.check_bytes = UINT64_MAX;
+	spoil(lr_segment(rig, s.first_seqs[2], ".log"), RT_LOG_START + 50);
+	is_refused(rig, &s, 2);
+	make_snapshot(rig, s.first_seqs[2]); /* one that is of no use then */
+	t_ok(rt_log_drop_before(rig->path, s.first_seqs[3], &rig->fault));
+	left = lr_segments(rig);
+	assert_int_equal(left.n, 3);
+	assert_int_equal(left.first_seqs[0], s.first_seqs[3]);
+	assert_int_equal(access(lr_segment(rig, s.first_seqs[2], ".idx"), F_OK), -1);
+	assert_int_equal(access(snapshot_path(rig, s.first_seqs[2]), F_OK), -1);
+	t_ok(lr_try(rig));
+	assert_int_equal(rig->log.epoch, LR_EPOCH);
+	assert_int_equal(rt_log_oldest(&rig->log), s.first_seqs[3]);
+	last = rig->log.next - 1;
+	t_ok(rt_log_reader_open(rig->path, &rig->fault, &reader));
+	t_is(rt_log_reader_seek(&reader, s.first_seqs[3] - 1, &rig->fault),
+	     RT_E_COMPACTED);
+	t_ok(rt_log_reader_seek(&reader, s.first_seqs[3], &rig->fault));
+	assert_int_equal(lr_read_all(&reader, s.first_seqs[3], last, &wrong), last);
+	assert_false(wrong);
+	rt_log_reader_close(&reader);
+	lr_append(rig, 1);
+	rt_segments_fini(&left);
+	rt_segments_fini(&s);
+}
+
+/* Nothing is changed by a refusal. */
+static void refuses(struct logrig *rig, uint64_t seq, int error, const char *text)
+{
+	struct rt_segments before = lr_segments(rig), after;
+
+	rig->fault.text[0] = 0;
+	t_is(rt_log_drop_before(rig->path, seq, &rig->fault), error);
+	assert_true(says(rig, text));
+	after = lr_segments(rig);
+	assert_int_equal(before.n, after.n);
+	assert_int_equal(access(t_path(rig->path, "floor"), F_OK), -1);
+	rt_segments_fini(&before);
+	rt_segments_fini(&after);
+}
+
+static void the_state_is_never_dropped(void **state)
+{
+	struct logrig *rig = *state;
+	struct rt_segments s = fill(rig);
+	uint64_t seq = lr_txn_first(s.first_seqs[N_SEGMENTS - 1] + 20) - 1;
+	char text[64];
+
+	t_ok(lr_try(rig));
+	refuses(rig, s.first_seqs[2], RT_E_BUSY, "somebody is writing it");
+	lr_close(rig);
+	(void)snprintf(text, sizeof(text), "is: %llu",
+		       (unsigned long long)s.first_seqs[2]);
+	refuses(rig, s.first_seqs[2] + 1, -EINVAL, text);
+	(void)snprintf(text, sizeof(text), "the highest that works: %llu",
+		       (unsigned long long)s.first_seqs[N_SEGMENTS - 1]);
+	refuses(rig, seq + 2, RT_E_NO_SNAPSHOT, text);
+	refuses(rig, UINT64_MAX, RT_E_NO_SNAPSHOT, text);
+
+	/* One that is as of an earlier event works for less. */
+	make_snapshot(rig, s.first_seqs[1] + 5);
+	spoil(snapshot_path(rig, seq), RT_SNAP_START + 70); /* in a block */
+	(void)snprintf(text, sizeof(text), "the highest that works: %llu",
+		       (unsigned long long)s.first_seqs[1]);
+	refuses(rig, s.first_seqs[2], RT_E_NO_SNAPSHOT, text);
+	/* Of what the log does not have it says nothing. */
+	make_snapshot(rig, seq + 100000);
+	refuses(rig, s.first_seqs[2], RT_E_NO_SNAPSHOT, text);
+	assert_int_equal(unlink(snapshot_path(rig, seq)), 0);
+	assert_int_equal(unlink(snapshot_path(rig, s.first_seqs[1] + 5)), 0);
+	refuses(rig, s.first_seqs[1], RT_E_NO_SNAPSHOT, "no snapshot that is good");
+	rt_segments_fini(&s);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		T(every_byte_is_read_if_there_is_time),
+		T(the_newest_damage_is_the_one_that_is_told),
+		T(the_limit_leaves_the_oldest),
+		T(a_check_goes_on_where_it_was),
+		T(what_is_removed_meanwhile_is_no_damage),
+		T(without_time_it_is_there_and_goes_on),
+		T(without_an_index_it_takes_longer),
+		T(an_epoch_without_events_is_none),
+		T(what_is_damaged_below_can_be_dropped),
+		T(the_state_is_never_dropped),
+	};
+
+	return cmocka_run_group_tests_name("log_check", tests, NULL, NULL);
+}
