@@ -117,23 +117,31 @@ static int senseless_batch(struct ringtail *r)
 static int add_batch(struct ringtail *r, const uint8_t *data, uint64_t limit)
 {
 	struct rt_resync *s = &r->resync;
+	struct rt_item items[RT_DELTA_GROUP], *item = items;
 	struct rt_batch_cursor cursor;
-	struct rt_item item;
-	int e;
+	bool over = false;
+	int e, added;
 
 	rt_batch_open(data, &cursor);
-	while ((e = rt_batch_next(&cursor, &item)) == 1) {
-		if (item.seq - item.txn_index + cursor.txn_size - 1 > limit)
-			return 1;
-		s->seq = item.seq;
-		s->time_ns = item.time_ns;
-		if (item.op == RT_OP_MESSAGE ||
-		    !rt_filters_match(&r->filters, RT_OP_PUT, item.key, item.key_len))
+	while ((e = rt_batch_next(&cursor, item)) == 1) {
+		over = item->seq - item->txn_index + cursor.txn_size - 1 > limit;
+		if (over)
+			break;
+		s->seq = item->seq;
+		s->time_ns = item->time_ns;
+		if (item->op == RT_OP_MESSAGE ||
+		    !rt_filters_match(&r->filters, RT_OP_PUT, item->key, item->key_len))
 			continue;
-		e = rt_delta_add(&s->delta, &item);
-		if (e < 0)
-			return e;
+		if (++item < items + RT_N(items))
+			continue;
+		added = rt_delta_add(&s->delta, items, RT_N(items));
+		if (added < 0)
+			return added;
+		item = items;
 	}
+	added = rt_delta_add(&s->delta, items, (size_t)(item - items));
+	if (added < 0 || over)
+		return added < 0 ? added : 1;
 	/* It has to end as its header said it would. */
 	return !e && cursor.seq == r->log.next ? 0 : senseless_batch(r);
 }
@@ -458,17 +466,16 @@ static int fill_from_file(struct ringtail *r)
 static int fill_from_delta(struct ringtail *r)
 {
 	struct rt_resync *s = &r->resync;
-	struct rt_delta *delta = &s->delta;
+	const struct rt_state *state;
 	int e = rt_buffer_reserve(&r->buffer, DELTA_STEP, 0);
 
 	if (e < 0)
 		return e;
 	while (!s->over && r->buffer.n < DELTA_STEP) {
-		if (delta->at == delta->n)
-			s->over = true;
-		else if (!delta->states[delta->at++].deleted)
-			describe(&delta->states[delta->at - 1],
-				 &r->buffer.events[r->buffer.n++]);
+		state = rt_delta_next(&s->delta);
+		s->over = !state;
+		if (state && !state->deleted)
+			describe(state, &r->buffer.events[r->buffer.n++]);
 	}
 	return 0;
 }

@@ -343,7 +343,7 @@ static void add_state(void *arg, const struct rt_entry *entry)
 	struct rt_state state = rt_feed_state(copy->feed, entry);
 
 	if (!copy->result)
-		copy->result = rt_delta_set(copy->delta, &state);
+		copy->result = rt_delta_append(copy->delta, &state);
 }
 
 /* All of the table, which has to be what is committed: -EAGAIN when it is not. */

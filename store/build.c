@@ -195,29 +195,40 @@ static int find_old(struct builder *b, uint64_t limit)
 	return r < 0 ? r : no_snapshot(b, oldest);
 }
 
+static int add_items(struct builder *b, const struct rt_item *items, size_t n)
+{
+	if (!n)
+		return 0;
+	b->seq = items[n - 1].seq;
+	b->time_ns = items[n - 1].time_ns;
+	b->built.n_events += n;
+	return rt_delta_add(&b->delta, items, n);
+}
+
 /* Adds what the batch has up to the limit.  Ends of transactions are ends of batches.
  */
 static int add_batch(struct builder *b, const uint8_t *data)
 {
+	struct rt_item items[RT_DELTA_GROUP];
 	struct rt_batch_cursor cursor;
-	struct rt_item item;
+	size_t n = 0;
 	int r;
 
 	rt_batch_open(data, &cursor);
-	while ((r = rt_batch_next(&cursor, &item)) == 1) {
-		if (item.seq <= b->seq)
+	while ((r = rt_batch_next(&cursor, &items[n])) == 1) {
+		if (items[n].seq <= b->seq)
 			continue;
-		if (item.seq > b->build->limit)
-			return 0;
-		r = rt_delta_add(&b->delta, &item);
+		if (items[n].seq > b->build->limit)
+			return add_items(b, items, n);
+		if (++n < RT_N(items))
+			continue;
+		r = add_items(b, items, n);
 		if (r < 0)
 			return r;
-		b->seq = item.seq;
-		b->time_ns = item.time_ns;
-		b->built.n_events++;
+		n = 0;
 	}
 	if (!r && cursor.seq == b->log.next)
-		return 0;
+		return add_items(b, items, n);
 	rt_fault_set(b->fault,
 		     "%s: a batch before seq %" PRIu64
 		     " with a valid checksum makes no sense",

@@ -6,39 +6,52 @@
  *	                 merge --> new snapshot, or a reader, or a backup
  *	log --> delta --'
  *
- * A delta gathers what events change; its memory is bounded by them, never by the
- * state.  Nothing here knows rings or processes.
+ * A delta gathers what events change; its memory is bounded by the keys they are of,
+ * never by how many they are, or by the state.  Nothing here knows rings or processes.
  */
 #ifndef RINGTAIL_STORE_BUILD_H
 #define RINGTAIL_STORE_BUILD_H
 
 #include "store/snapshot.h"
 
-/* What changed, by key; the newest change of each counts. */
+/* What changed, by key: the newest change of each. */
 struct rt_delta {
-	struct rt_state *states;   /* keys and values in `arena` */
-	struct rt_delta_ref *refs; /* as many; for sorting */
+	struct rt_state *states; /* as they came; keys and values in `arena` */
+	void *room;              /* for `cap` references, or twice as many places */
 	size_t n, cap;
+	size_t n_indexed; /* of them; 0: `room` has no index */
+	uint64_t seed;    /* of the index; 0: none was made yet */
 	struct rt_arena *arena;
 	size_t n_bytes; /* of memory in use */
 	size_t at;      /* while it is merged */
-	bool sorted;
+	bool sorted;    /* the references say how; there is no index then */
 };
 
+#define RT_DELTA_GROUP 32u /* items at once, for the best */
+
 void rt_delta_fini(struct rt_delta *delta);
-/* A put, a delete (also of a key that is not there), or a message, which is nothing.
- * -ENOMEM. */
-int rt_delta_add(struct rt_delta *delta, const struct rt_item *item);
+/*
+ * Puts, deletes (also of a key that is not there) and messages, which are nothing, in
+ * the order in which they came.  -ENOMEM: some of them may be in it.
+ */
+int rt_delta_add(struct rt_delta *delta, const struct rt_item *items, size_t n);
 /* The same for a state that is known as such. */
 int rt_delta_set(struct rt_delta *delta, const struct rt_state *state);
-/* Likewise, but key and value stay where they are, and have to. */
+/* Likewise, for a key that is known not to be in it, which is not looked for. */
+int rt_delta_append(struct rt_delta *delta, const struct rt_state *state);
+/* As append, but key and value stay where they are, and have to; without any of those
+ * above. */
 int rt_delta_lend(struct rt_delta *delta, const struct rt_state *state);
-/* Sorts, and keeps the newest of each key. */
+/* For those below.  What is added to it after that makes it unsorted again. */
 void rt_delta_sort(struct rt_delta *delta);
+/* The states in the order of their keys, by number. */
+const struct rt_state *rt_delta_at(const struct rt_delta *delta, size_t i);
+/* Or one after the other, from `at` on; NULL at the end. */
+const struct rt_state *rt_delta_next(struct rt_delta *delta);
 
 /*
- * Sorts, and gives back the memory of changes that do not count any more, if that is
- * most of it.  -ENOMEM: all is as it was.  Not for what was lent.
+ * Gives back the memory of values that were replaced by longer or shorter ones, if that
+ * is most of it; unsorted again.  -ENOMEM: all is as it was.  Not for what was lent.
  */
 int rt_delta_shrink(struct rt_delta *delta);
 

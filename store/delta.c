@@ -1,8 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What changed, sorted; and merged over what was.
+ * What changed: found by a hash of its key while it is gathered, and sorted after that.
+ *
+ *	place --> state --> key, in the arena
+ *	                --> value, in the arena, behind how much may be there
  */
 #include <errno.h>
+
+#define XXH_INLINE_ALL
+#include <xxhash.h>
 
 #include "shm/segment.h"
 #include "store/build.h"
@@ -22,10 +28,24 @@ struct rt_arena {
 };
 
 /* Where a state lies, and eight bytes of its key: comparing seldom needs the rest. */
-struct rt_delta_ref {
+struct delta_ref {
 	uint64_t prefix;
 	uint64_t index;
 };
+
+/* Where to look for a key. */
+struct place {
+	uint32_t hash;
+	uint32_t at; /* 1 + index of the state; 0: free */
+};
+
+/* A delta needs the ones or the others. */
+#define PLACES_EACH 2u
+static_assert(PLACES_EACH * sizeof(struct place) == sizeof(struct delta_ref),
+	      "one room for both");
+#define STATES_MAX (UINT32_MAX / PLACES_EACH)
+
+#define EACH (sizeof(struct rt_state) + sizeof(struct delta_ref))
 
 static uint8_t *take(struct rt_delta *delta, size_t size)
 {
@@ -50,27 +70,6 @@ static uint8_t *take(struct rt_delta *delta, size_t size)
 	return taken;
 }
 
-static int grow(struct rt_delta *delta)
-{
-	const size_t each = sizeof(*delta->states) + sizeof(*delta->refs);
-	size_t cap = delta->cap ? delta->cap + delta->cap / 2 : 64;
-	void *grown;
-
-	if (delta->n < delta->cap)
-		return 0;
-	grown = reallocarray(delta->states, cap, sizeof(*delta->states));
-	if (!grown)
-		return -ENOMEM;
-	delta->states = grown;
-	grown = reallocarray(delta->refs, cap, sizeof(*delta->refs));
-	if (!grown)
-		return -ENOMEM;
-	delta->refs = grown;
-	delta->n_bytes += (cap - delta->cap) * each;
-	delta->cap = cap;
-	return 0;
-}
-
 void rt_delta_fini(struct rt_delta *delta)
 {
 	while (delta->arena) {
@@ -80,32 +79,250 @@ void rt_delta_fini(struct rt_delta *delta)
 		delta->arena = next;
 	}
 	free(delta->states);
-	free(delta->refs);
+	free(delta->room);
 	*delta = (struct rt_delta){ 0 };
 }
 
-int rt_delta_set(struct rt_delta *delta, const struct rt_state *state)
+/*
+ * ---- The index ----
+ */
+
+static size_t n_places(const struct rt_delta *delta)
 {
-	size_t value_len = state->deleted ? 0 : state->value_len;
+	return PLACES_EACH * delta->cap;
+}
+
+/* Keys are chosen by publishers, so the hash has a seed that they do not know. */
+static uint32_t hash_of(const struct rt_delta *delta, const uint8_t *key, size_t len)
+{
+	return (uint32_t)XXH3_64bits_withSeed(key, len, delta->seed);
+}
+
+/*
+ * In the order of hashes: so all that moves to more places goes from the first to the
+ * last of both.
+ */
+static size_t first_place(uint32_t hash, size_t n)
+{
+	return (size_t)((uint64_t)hash * n >> 32);
+}
+
+static size_t next_place(size_t i, size_t n)
+{
+	return i + 1 == n ? 0 : i + 1;
+}
+
+static void put_place(struct place *places, size_t n, struct place place)
+{
+	size_t i = first_place(place.hash, n);
+
+	while (places[i].at)
+		i = next_place(i, n);
+	places[i] = place;
+}
+
+static void move_places(const struct rt_delta *delta, struct place *to, size_t n)
+{
+	const struct place *from = delta->room;
+
+	for (size_t i = 0; delta->n_indexed && i < n_places(delta); i++) {
+		if (from[i].at)
+			put_place(to, n, from[i]);
+	}
+}
+
+/* Room for one more. */
+static int grow(struct rt_delta *delta)
+{
+	size_t cap = delta->cap ? 2 * delta->cap : 64;
+	void *states, *room;
+
+	if (delta->n < delta->cap)
+		return 0;
+	if (cap > STATES_MAX)
+		return -ENOMEM;
+	states = reallocarray(delta->states, cap, sizeof(*delta->states));
+	if (!states)
+		return -ENOMEM;
+	delta->states = states;
+	room = calloc(cap, sizeof(struct delta_ref));
+	if (!room)
+		return -ENOMEM;
+	move_places(delta, room, PLACES_EACH * cap);
+	free(delta->room);
+	delta->room = room;
+	delta->n_bytes += (cap - delta->cap) * EACH;
+	delta->cap = cap;
+	return 0;
+}
+
+/* Makes an index of all there is, and room for one more. */
+static int prepare(struct rt_delta *delta)
+{
+	int r = grow(delta);
+
+	/* What was lent does not say how long a value may become. */
+	assert(!delta->n || delta->arena);
+	if (r < 0 || (delta->n_indexed == delta->n && delta->n))
+		return r;
+	if (!delta->seed)
+		delta->seed = rt_random64();
+	delta->sorted = false;
+	if (!delta->n_indexed)
+		memset(delta->room, 0, n_places(delta) * sizeof(struct place));
+	for (; delta->n_indexed < delta->n; delta->n_indexed++) {
+		const struct rt_state *state = &delta->states[delta->n_indexed];
+		struct place place = {
+			.hash = hash_of(delta, state->key, state->key_len),
+			.at = (uint32_t)delta->n_indexed + 1,
+		};
+
+		put_place(delta->room, n_places(delta), place);
+	}
+	return 0;
+}
+
+/* Its place; if it is not there, the free one where it would be. */
+static struct place *find(const struct rt_delta *delta, uint32_t hash,
+			  const uint8_t *key, size_t len)
+{
+	struct place *places = delta->room;
+	size_t n = n_places(delta), i;
+
+	for (i = first_place(hash, n); places[i].at; i = next_place(i, n)) {
+		const struct rt_state *state = &delta->states[places[i].at - 1];
+
+		if (places[i].hash == hash && state->key_len == len &&
+		    memcmp(state->key, key, len) == 0)
+			break;
+	}
+	return &places[i];
+}
+
+/* Likewise, without a look at keys: NULL, or most probably the one. */
+static const struct rt_state *guess(const struct rt_delta *delta, uint32_t hash)
+{
+	const struct place *places = delta->room;
+	size_t n = n_places(delta), i = first_place(hash, n);
+
+	while (places[i].at && places[i].hash != hash)
+		i = next_place(i, n);
+	return places[i].at ? &delta->states[places[i].at - 1] : NULL;
+}
+
+/*
+ * ---- Gathering ----
+ */
+
+/* How many bytes of value a place in the arena takes; these stand before it. */
+typedef uint32_t value_room;
+
+static void put_value(struct rt_state *to, uint8_t *at, value_room room,
+		      const struct rt_state *from)
+{
+	memcpy(at, &room, sizeof(room));
+	at += sizeof(room);
+	if (from->value_len)
+		memcpy(at, from->value, from->value_len);
+	to->value = at;
+}
+
+static size_t value_size(const struct rt_state *state)
+{
+	return state->deleted ? 0 : sizeof(value_room) + state->value_len;
+}
+
+int rt_delta_append(struct rt_delta *delta, const struct rt_state *state)
+{
 	struct rt_state *to;
 	uint8_t *bytes;
 	int r = grow(delta);
 
 	if (r < 0)
 		return r;
-	bytes = take(delta, state->key_len + value_len);
+	bytes = take(delta, state->key_len + value_size(state));
 	if (!bytes)
 		return -ENOMEM;
 	memcpy(bytes, state->key, state->key_len);
-	if (value_len)
-		memcpy(bytes + state->key_len, state->value, value_len);
 	to = &delta->states[delta->n++];
 	*to = *state;
 	to->key = bytes;
-	to->value = bytes + state->key_len;
-	to->value_len = (uint32_t)value_len;
+	if (state->deleted) {
+		to->value = NULL;
+		to->value_len = 0;
+	} else {
+		put_value(to, bytes + state->key_len, state->value_len, state);
+	}
 	delta->sorted = false;
 	return 0;
+}
+
+/*
+ * Where it was, if it fits; else where there is half as much room again, so that what
+ * it leaves behind while it grows and grows is less than twice its size.
+ */
+static int replace_value(struct rt_delta *delta, struct rt_state *to,
+			 const struct rt_state *from)
+{
+	uint8_t *at =
+		to->value ? (uint8_t *)(uintptr_t)to->value - sizeof(value_room) : NULL;
+	value_room room = 0;
+
+	if (at)
+		memcpy(&room, at, sizeof(room));
+	if (!at || room < from->value_len) {
+		uint64_t more = rt_min(room + (uint64_t)room / 2, UINT32_MAX);
+
+		room = (value_room)rt_max(more, from->value_len);
+		at = take(delta, sizeof(room) + room);
+		if (!at)
+			return -ENOMEM;
+	}
+	put_value(to, at, room, from);
+	to->value_len = from->value_len;
+	return 0;
+}
+
+static int replace(struct rt_delta *delta, struct rt_state *to,
+		   const struct rt_state *from)
+{
+	int r = from->deleted ? 0 : replace_value(delta, to, from);
+
+	if (r < 0)
+		return r;
+	if (from->deleted)
+		to->value_len = 0;
+	to->seq = from->seq;
+	to->time_ns = from->time_ns;
+	to->deadline_ms = from->deadline_ms;
+	to->flags = from->flags;
+	to->deleted = from->deleted;
+	return 0;
+}
+
+static int set_hashed(struct rt_delta *delta, const struct rt_state *state,
+		      uint32_t hash)
+{
+	struct place *place = find(delta, hash, state->key, state->key_len);
+	int r;
+
+	if (place->at)
+		return replace(delta, &delta->states[place->at - 1], state);
+	r = rt_delta_append(delta, state); /* there is room for it */
+	if (r < 0)
+		return r;
+	*place = (struct place){ .hash = hash, .at = (uint32_t)delta->n };
+	delta->n_indexed = delta->n;
+	return 0;
+}
+
+int rt_delta_set(struct rt_delta *delta, const struct rt_state *state)
+{
+	int r = prepare(delta);
+
+	if (r < 0)
+		return r;
+	return set_hashed(delta, state, hash_of(delta, state->key, state->key_len));
 }
 
 int rt_delta_lend(struct rt_delta *delta, const struct rt_state *state)
@@ -119,7 +336,7 @@ int rt_delta_lend(struct rt_delta *delta, const struct rt_state *state)
 	return 0;
 }
 
-int rt_delta_add(struct rt_delta *delta, const struct rt_item *item)
+static struct rt_state state_of(const struct rt_item *item)
 {
 	struct rt_state state = {
 		.seq = item->seq,
@@ -129,8 +346,6 @@ int rt_delta_add(struct rt_delta *delta, const struct rt_item *item)
 		.deleted = item->op == RT_OP_DELETE,
 	};
 
-	if (item->op == RT_OP_MESSAGE)
-		return 0;
 	if (!state.deleted) {
 		struct rt_log_terms terms = rt_item_terms(item);
 
@@ -139,7 +354,86 @@ int rt_delta_add(struct rt_delta *delta, const struct rt_item *item)
 		state.deadline_ms = terms.deadline_ms;
 		state.flags = terms.flags & RT_TERMS_BOUND;
 	}
-	return rt_delta_set(delta, &state);
+	return state;
+}
+
+/*
+ * Asks for the memory in which the keys will be looked up: first the places of all,
+ * then their states, then what these point to.
+ */
+static void expect(const struct rt_delta *delta, const struct rt_item *items, size_t n,
+		   uint32_t hashes[RT_DELTA_GROUP])
+{
+	const struct place *places = delta->room;
+	const struct rt_state *states[RT_DELTA_GROUP];
+
+	for (size_t i = 0; i < n; i++) {
+		hashes[i] = hash_of(delta, items[i].key, items[i].key_len);
+		__builtin_prefetch(&places[first_place(hashes[i], n_places(delta))], 1);
+	}
+	for (size_t i = 0; i < n; i++) {
+		states[i] = guess(delta, hashes[i]);
+		if (states[i])
+			__builtin_prefetch(states[i], 1);
+	}
+	for (size_t i = 0; i < n; i++) {
+		if (!states[i])
+			continue;
+		__builtin_prefetch(states[i]->key, 1);
+		__builtin_prefetch(states[i]->value, 1);
+	}
+}
+
+static int add_group(struct rt_delta *delta, const struct rt_item *items, size_t n)
+{
+	uint32_t hashes[RT_DELTA_GROUP];
+	int r = prepare(delta);
+
+	if (!r)
+		expect(delta, items, n, hashes);
+	for (size_t i = 0; !r && i < n; i++) {
+		struct rt_state state;
+
+		if (items[i].op == RT_OP_MESSAGE)
+			continue;
+		state = state_of(&items[i]);
+		r = prepare(delta);
+		if (!r)
+			r = set_hashed(delta, &state, hashes[i]);
+	}
+	return r;
+}
+
+int rt_delta_add(struct rt_delta *delta, const struct rt_item *items, size_t n)
+{
+	int r = 0;
+
+	for (size_t from = 0; !r && from < n; from += RT_DELTA_GROUP)
+		r = add_group(delta, items + from,
+			      rt_min(n - from, (size_t)RT_DELTA_GROUP));
+	return r;
+}
+
+int rt_delta_shrink(struct rt_delta *delta)
+{
+	AUTO(rt_delta_fini) struct rt_delta made = { 0 };
+	size_t n_bytes = 0;
+
+	for (size_t i = 0; i < delta->n; i++)
+		n_bytes +=
+			EACH + delta->states[i].key_len + value_size(&delta->states[i]);
+	if (n_bytes > delta->n_bytes / 2)
+		return 0;
+	for (size_t i = 0; i < delta->n; i++) {
+		int r = rt_delta_append(&made, &delta->states[i]);
+
+		if (r < 0)
+			return r;
+	}
+	rt_delta_fini(delta);
+	*delta = made;
+	made = (struct rt_delta){ 0 };
+	return 0;
 }
 
 /*
@@ -149,11 +443,11 @@ int rt_delta_add(struct rt_delta *delta, const struct rt_item *item)
 #define FEW       12  /* not worth another level */
 #define MANY      512 /* worth counting digits */
 #define LEVEL_MAX 6
-#define OVER      (UINT64_C(1) << 63) /* in an index: a newer change of the key follows */
+#define AHEAD     8u /* states, to be in the cache when it is their turn */
 
 struct sorting {
 	const struct rt_state *states;
-	struct rt_delta_ref *spare; /* room for as many; NULL: there was no memory */
+	struct delta_ref *spare; /* room for as many; NULL: there was no memory */
 };
 
 /* Eight bytes of the key from @depth on, in an order that numbers have. */
@@ -170,26 +464,23 @@ static uint64_t prefix_at(const struct rt_state *state, size_t depth)
 
 static int by_prefix(const void *a, const void *b)
 {
-	const struct rt_delta_ref *x = a, *y = b;
+	const struct delta_ref *x = a, *y = b;
 
-	if (x->prefix != y->prefix)
-		return x->prefix < y->prefix ? -1 : 1;
-	return x->index < y->index ? -1 : x->index > y->index;
+	return x->prefix < y->prefix ? -1 : x->prefix > y->prefix;
 }
 
 static int by_key(const void *a, const void *b, void *ctx)
 {
-	const struct rt_delta_ref *x = a, *y = b;
+	const struct delta_ref *x = a, *y = b;
 	const struct rt_state *states = ctx;
 	const struct rt_state *s = &states[x->index], *t = &states[y->index];
-	int c = rt_key_compare(s->key, s->key_len, t->key, t->key_len);
 
-	return c ? c : x->index < y->index ? -1 : x->index > y->index;
+	return rt_key_compare(s->key, s->key_len, t->key, t->key_len);
 }
 
 /* One pass over all, which leaves alone what the digit at @shift has in common. */
-static void sort_digit(struct rt_delta_ref *to, const struct rt_delta_ref *from,
-		       size_t n, unsigned shift, const size_t counts[256])
+static void sort_digit(struct delta_ref *to, const struct delta_ref *from, size_t n,
+		       unsigned shift, const size_t counts[256])
 {
 	size_t starts[256], at = 0;
 
@@ -201,11 +492,10 @@ static void sort_digit(struct rt_delta_ref *to, const struct rt_delta_ref *from,
 		to[starts[from[i].prefix >> shift & 255]++] = from[i];
 }
 
-/* By prefix; what is alike stays in its order. */
-static void sort_prefixes(const struct sorting *s, struct rt_delta_ref *refs, size_t n)
+static void sort_prefixes(const struct sorting *s, struct delta_ref *refs, size_t n)
 {
 	size_t counts[8][256];
-	struct rt_delta_ref *from = refs, *to = s->spare;
+	struct delta_ref *from = refs, *to = s->spare;
 
 	if (n < MANY || !s->spare) {
 		qsort(refs, n, sizeof(*refs), by_prefix);
@@ -217,7 +507,7 @@ static void sort_prefixes(const struct sorting *s, struct rt_delta_ref *refs, si
 			counts[digit][refs[i].prefix >> 8 * digit & 255]++;
 	}
 	for (unsigned digit = 0; digit < 8; digit++) {
-		struct rt_delta_ref *swap = from;
+		struct delta_ref *swap = from;
 
 		if (counts[digit][from[0].prefix >> 8 * digit & 255] == n)
 			continue; /* the same in all */
@@ -229,67 +519,38 @@ static void sort_prefixes(const struct sorting *s, struct rt_delta_ref *refs, si
 		memcpy(refs, from, n * sizeof(*refs));
 }
 
-/* How far the keys from @depth on are the same; all of them, if *@ret_same. */
-static size_t common_length(const struct rt_state *states,
-			    const struct rt_delta_ref *refs, size_t n, size_t depth,
-			    bool *ret_same)
+/* How far the keys from @depth on are the same. */
+static size_t common_length(const struct rt_state *states, const struct delta_ref *refs,
+			    size_t n, size_t depth)
 {
 	const struct rt_state *first = &states[refs[0].index];
 	size_t len = first->key_len - depth;
 
-	*ret_same = true;
 	for (size_t i = 1; i < n; i++) {
 		const struct rt_state *state = &states[refs[i].index];
-		size_t left = state->key_len - depth, same = 0;
+		size_t same = 0;
 
-		*ret_same = *ret_same && state->key_len == first->key_len;
-		len = rt_min(len, left);
+		len = rt_min(len, state->key_len - depth);
 		while (same < len &&
 		       first->key[depth + same] == state->key[depth + same])
 			same++;
 		len = same;
 	}
-	*ret_same = *ret_same && len == first->key_len - depth;
 	return len;
-}
-
-static bool is_same_key(const struct rt_state *a, const struct rt_state *b)
-{
-	return a->key_len == b->key_len && memcmp(a->key, b->key, a->key_len) == 0;
-}
-
-/* Without further ado; of one key the newest is the last. */
-static void sort_few(const struct sorting *s, struct rt_delta_ref *refs, size_t n)
-{
-	const struct rt_state *states = s->states;
-
-	qsort_r(refs, n, sizeof(*refs), by_key, (void *)(uintptr_t)states);
-	for (size_t i = 0; i + 1 < n; i++) {
-		if (is_same_key(&states[refs[i].index], &states[refs[i + 1].index]))
-			refs[i].index |= OVER;
-	}
 }
 
 /*
  * By eight bytes behind what all have in common; then what is still alike, by the
- * eight that differ there.  The keys are the same up to @depth, and what is of one key
- * is in the order in which it came.
+ * eight that differ there.  The keys are the same up to @depth.
  */
-static void sort_refs(const struct sorting *s, struct rt_delta_ref *refs, size_t n,
+static void sort_refs(const struct sorting *s, struct delta_ref *refs, size_t n,
 		      size_t depth, unsigned level)
 {
-	bool same;
-
 	if (n <= FEW || level == LEVEL_MAX) {
-		sort_few(s, refs, n);
+		qsort_r(refs, n, sizeof(*refs), by_key, (void *)(uintptr_t)s->states);
 		return;
 	}
-	depth += common_length(s->states, refs, n, depth, &same);
-	if (same) {
-		for (size_t i = 0; i + 1 < n; i++)
-			refs[i].index |= OVER;
-		return;
-	}
+	depth += common_length(s->states, refs, n, depth);
 	for (size_t i = 0; i < n; i++)
 		refs[i].prefix = prefix_at(&s->states[refs[i].index], depth);
 	sort_prefixes(s, refs, n);
@@ -301,152 +562,47 @@ static void sort_refs(const struct sorting *s, struct rt_delta_ref *refs, size_t
 	}
 }
 
-/* Each state to where its reference is, in place; marks stay. */
-static void arrange(struct rt_state *states, struct rt_delta_ref *refs, size_t n)
-{
-	for (size_t i = 0; i < n; i++) {
-		struct rt_state first = states[i];
-		size_t at = i;
-
-		while ((refs[at].index & ~OVER) != i) {
-			size_t from = refs[at].index & ~OVER;
-
-			states[at] = states[from];
-			refs[at].index = at | (refs[at].index & OVER);
-			at = from;
-		}
-		states[at] = first;
-		refs[at].index = at | (refs[at].index & OVER);
-	}
-}
-
 void rt_delta_sort(struct rt_delta *delta)
 {
-	struct rt_delta_ref *refs = delta->refs;
-	struct rt_state *states = delta->states;
-	size_t n = 0;
+	struct delta_ref *refs = delta->room;
+	const size_t n = delta->n;
 
 	delta->at = 0;
-	if (delta->sorted || !delta->n)
+	if (delta->sorted || !n)
 		return;
 
-	AUTO_FREE struct rt_delta_ref *spare =
-		delta->n < MANY ? NULL : reallocarray(NULL, delta->n, sizeof(*spare));
-	const struct sorting sorting = { states, spare };
+	AUTO_FREE struct delta_ref *spare =
+		n < MANY ? NULL : reallocarray(NULL, n, sizeof(*spare));
+	const struct sorting sorting = { delta->states, spare };
 
-	for (size_t i = 0; i < delta->n; i++)
-		refs[i] = (struct rt_delta_ref){ .index = i };
-	sort_refs(&sorting, refs, delta->n, 0, 0);
-	arrange(states, refs, delta->n);
-	for (size_t i = 0; i < delta->n; i++) {
-		if (!(refs[i].index & OVER))
-			states[n++] = states[i];
-	}
-	delta->n = n;
+	delta->n_indexed = 0;
+	for (size_t i = 0; i < n; i++)
+		refs[i] = (struct delta_ref){ .index = i };
+	sort_refs(&sorting, refs, n, 0, 0);
 	delta->sorted = true;
 }
 
-int rt_delta_shrink(struct rt_delta *delta)
+const struct rt_state *rt_delta_at(const struct rt_delta *delta, size_t i)
 {
-	AUTO(rt_delta_fini) struct rt_delta made = { 0 };
-	size_t n_bytes = 0;
+	const struct delta_ref *refs = delta->room;
 
-	rt_delta_sort(delta);
-	for (size_t i = 0; i < delta->n; i++)
-		n_bytes += sizeof(struct rt_state) + sizeof(struct rt_delta_ref) +
-			   delta->states[i].key_len + delta->states[i].value_len;
-	if (n_bytes > delta->n_bytes / 2)
-		return 0;
-	for (size_t i = 0; i < delta->n; i++) {
-		int r = rt_delta_set(&made, &delta->states[i]);
-
-		if (r < 0)
-			return r;
-	}
-	rt_delta_fini(delta);
-	*delta = made;
-	delta->sorted = true;
-	made = (struct rt_delta){ 0 };
-	return 0;
+	assert(delta->sorted && i < delta->n);
+	return &delta->states[refs[i].index];
 }
 
-/*
- * ---- Merging ----
- */
-
-void rt_merge_begin(struct rt_merge *merge, struct rt_snapshot *old,
-		    struct rt_delta *delta)
+/* What comes next, after some more: states are not in the order of their keys. */
+static void look_forward(const struct rt_delta *delta)
 {
-	*merge = (struct rt_merge){ .old = old, .delta = delta };
-	if (delta)
-		delta->at = 0;
+	if (delta->n - delta->at > 2 * AHEAD)
+		__builtin_prefetch(rt_delta_at(delta, delta->at + 2 * AHEAD));
+	if (delta->n - delta->at > AHEAD)
+		__builtin_prefetch(rt_delta_at(delta, delta->at + AHEAD)->key);
 }
 
-int rt_merge_seek(struct rt_merge *merge, const uint8_t *key, size_t len,
-		  struct rt_fault *fault)
+const struct rt_state *rt_delta_next(struct rt_delta *delta)
 {
-	struct rt_delta *delta = merge->delta;
-	size_t low = 0, high = delta ? delta->n : 0;
-
-	while (low < high) {
-		size_t middle = low + (high - low) / 2;
-		const struct rt_state *state = &delta->states[middle];
-
-		if (rt_key_compare(state->key, state->key_len, key, len) < 0)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	if (delta)
-		delta->at = low;
-	merge->has_ahead = false;
-	merge->old_over = false;
-	return merge->old ? rt_snapshot_seek(merge->old, key, len, fault) : 0;
-}
-
-/* The old entry that comes next; only when it is needed, since its memory moves on. */
-static int look_ahead(struct rt_merge *merge, struct rt_fault *fault)
-{
-	int r;
-
-	if (!merge->old || merge->has_ahead || merge->old_over)
-		return 0;
-	r = rt_snapshot_next(merge->old, fault, &merge->ahead);
-	merge->has_ahead = r == 1;
-	merge->old_over = r == 0;
-	return r < 0 ? r : 0;
-}
-
-int rt_merge_next(struct rt_merge *merge, struct rt_fault *fault, struct rt_state *ret)
-{
-	struct rt_delta *delta = merge->delta;
-
-	for (;;) {
-		const struct rt_state *change = delta && delta->at < delta->n
-							? &delta->states[delta->at]
-							: NULL;
-		int r = look_ahead(merge, fault);
-		int c;
-
-		if (r < 0)
-			return r;
-		if (!change && !merge->has_ahead)
-			return 0;
-		c = !change ? -1
-		    : !merge->has_ahead
-			    ? 1
-			    : rt_key_compare(merge->ahead.key, merge->ahead.key_len,
-					     change->key, change->key_len);
-		if (c <= 0)
-			merge->has_ahead = false;
-		if (c < 0) {
-			*ret = merge->ahead;
-			return 1;
-		}
-		delta->at++;
-		if (!change->deleted) {
-			*ret = *change;
-			return 1;
-		}
-	}
+	if (delta->at == delta->n)
+		return NULL;
+	look_forward(delta);
+	return rt_delta_at(delta, delta->at++);
 }

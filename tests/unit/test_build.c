@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * test_build.c - store/delta.c and store/build.c, against a plain model
+ * test_build.c - store/merge.c and store/build.c, against a plain model
  */
 #include "tests/support/t.h"
 
@@ -661,72 +661,8 @@ static void pruning_keeps_two_and_removes_what_was_not_finished(void **state)
 }
 
 /*
- * ---- Deltas ----
+ * ---- Merging ----
  */
-
-static void of_each_key_the_newest_change_counts(void **state)
-{
-	struct rig *rig = *state;
-	struct rt_delta delta = { 0 };
-
-	for (unsigned again = 0; again < 3; again++) {
-		for (unsigned i = 0; i < 20000; i++) {
-			struct plain *p = &rig->plain[t_random_below(
-				&rig->random, again ? N_KEYS : 3)];
-			struct rt_state put = {
-				.seq = 20000 * again + i,
-				.key = p->key,
-				.key_len = p->key_len,
-				.deleted = i % 3 == 0,
-			};
-
-			p->seq = put.seq;
-			p->there = !put.deleted;
-			t_ok(rt_delta_set(&delta, &put));
-		}
-		/* What was sorted can be added to. */
-		rt_delta_sort(&delta);
-		for (size_t i = 0; i < delta.n; i++) {
-			struct plain key = { .key_len = delta.states[i].key_len };
-			struct plain *p;
-
-			memcpy(key.key, delta.states[i].key, key.key_len);
-			p = bsearch(&key, rig->plain, N_KEYS, sizeof(key), by_key);
-			assert_non_null(p);
-			assert_int_equal(delta.states[i].seq, p->seq);
-			assert_int_equal(!delta.states[i].deleted, p->there);
-			assert_true(!i || rt_key_compare(delta.states[i - 1].key,
-							 delta.states[i - 1].key_len,
-							 delta.states[i].key,
-							 delta.states[i].key_len) < 0);
-		}
-		assert_int_equal(delta.n, again ? N_KEYS : 3);
-	}
-	rt_delta_fini(&delta);
-}
-
-static void keys_that_hardly_differ_are_sorted(void **state)
-{
-	struct rt_delta delta = { 0 };
-	uint8_t key[4000] = { 0 };
-
-	(void)state;
-	/* Zeros of every length: each is the begin of the next. */
-	for (unsigned i = 0; i < 4000; i++) {
-		struct rt_state put = {
-			.seq = 1 + i,
-			.key = key,
-			.key_len = (uint16_t)(1 + i * 7 % 4000),
-		};
-
-		t_ok(rt_delta_set(&delta, &put));
-	}
-	rt_delta_sort(&delta);
-	assert_int_equal(delta.n, 4000);
-	for (unsigned i = 0; i < 4000; i++)
-		assert_int_equal(delta.states[i].key_len, i + 1);
-	rt_delta_fini(&delta);
-}
 
 static void a_merge_begins_where_it_is_told(void **state)
 {
@@ -799,8 +735,6 @@ int main(void)
 		T(what_it_is_made_from_is_on_disk_first),
 		T(without_that_there_is_none),
 		T(pruning_keeps_two_and_removes_what_was_not_finished),
-		T(of_each_key_the_newest_change_counts),
-		T0(keys_that_hardly_differ_are_sorted),
 		T(a_merge_begins_where_it_is_told),
 	};
 
