@@ -17,6 +17,7 @@
 #define COPY_MAX       (UINT64_C(1) << 20) /* of a state that the loop may copy */
 #define VET_MAX        (UINT64_C(1) << 20) /* of a file that the loop may read */
 #define LEAST_PART     4u /* of retain_bytes: one snapshot for so much of it */
+#define PATIENCE_NS    (2 * NS_PER_S) /* with a job that waits for an idle processor */
 #define BACKOFF_MAX_NS (60 * NS_PER_S)
 #define LISTED         8u
 
@@ -331,6 +332,38 @@ static bool is_due(const struct rt_feed *feed)
 	return is_in_the_way(feed, since, age_ns);
 }
 
+/* Does somebody wait for the job, or does memory, or a disk, fill up without it? */
+static bool is_urgent(const struct rt_feed *feed)
+{
+	const struct rt_retention *keep = &feed->retention;
+	uint64_t most = feed->config->retain_bytes;
+
+	return keep->asked > keep->answered || keep->trim_to || keep->age_to ||
+	       feed->journal.out_of_space ||
+	       (most && feed->journal.log.n_bytes > most + most / LEAST_PART);
+}
+
+static int submit(struct rt_feed *feed)
+{
+	struct rt_retention *keep = &feed->retention;
+
+	keep->job.urgent = is_urgent(feed);
+	keep->begun_ns = rt_now_ns(CLOCK_MONOTONIC);
+	return rt_snapshotter_submit(keep->snapshotter, &keep->job);
+}
+
+/* What was begun while there was time, and now there is none. */
+static void hurry(struct rt_feed *feed)
+{
+	struct rt_retention *keep = &feed->retention;
+	struct rt_snap_job *job = &keep->job;
+
+	if (atomic_load(&job->stage) != RT_SNAP_IDLE && !job->urgent &&
+	    (is_urgent(feed) ||
+	     rt_now_ns(CLOCK_MONOTONIC) - keep->begun_ns >= PATIENCE_NS))
+		rt_snapshotter_hurry(keep->snapshotter, job);
+}
+
 struct copy {
 	const struct rt_feed *feed;
 	struct rt_delta *delta;
@@ -453,7 +486,7 @@ static void begin(struct rt_feed *feed)
 	job->verify = keep->asked > keep->answered;
 	keep->n_since = feed->journal.log.n_since;
 	if (!r)
-		r = rt_snapshotter_submit(keep->snapshotter, job);
+		r = submit(feed);
 	if (r < 0) {
 		rt_snap_job_clear(job);
 		failed(feed, strerror(-r));
@@ -470,7 +503,7 @@ static void begin_vet(struct rt_feed *feed)
 	job->vet = true;
 	job->build.limit = keep->newest;
 	if (!r)
-		r = rt_snapshotter_submit(keep->snapshotter, job);
+		r = submit(feed);
 	if (r < 0)
 		rt_snap_job_clear(job); /* again with the next tick */
 }
@@ -630,6 +663,7 @@ void rt_retention_tick(struct rt_feed *feed)
 	let_go_or_say(feed);
 	retain(feed);
 	begin_one(feed);
+	hurry(feed);
 }
 
 void rt_retention_look(struct rt_feed *feed)
@@ -646,11 +680,13 @@ void rt_retention_look(struct rt_feed *feed)
 
 void rt_retention_cancel(struct rt_feed *feed)
 {
-	struct rt_snap_job *job = &feed->retention.job;
+	struct rt_retention *keep = &feed->retention;
 
 	/* What is canceled is still due, and begun with the next look. */
-	if (atomic_load(&job->stage) != RT_SNAP_IDLE)
-		atomic_store(&job->cancel, true);
+	if (atomic_load(&keep->job.stage) == RT_SNAP_IDLE)
+		return;
+	atomic_store(&keep->job.cancel, true);
+	rt_snapshotter_hurry(keep->snapshotter, &keep->job);
 }
 
 uint64_t rt_retention_ask(struct rt_feed *feed)

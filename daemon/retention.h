@@ -28,6 +28,7 @@ struct rt_retention {
 	struct rt_snap_job job;
 	uint64_t n_since; /* of the log when the job, or the newest one, was begun */
 	uint64_t newest_since;
+	uint64_t begun_ns;  /* the job; CLOCK_MONOTONIC */
 	uint64_t opened_ns; /* CLOCK_REALTIME */
 	uint64_t segment;   /* the log's newest when it was last looked at */
 

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <sched.h>
 #include <signal.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
@@ -11,6 +12,7 @@
 #include "shm/segment.h"
 
 #define NICENESS 10
+#define NICEST   19 /* there is nothing beyond */
 
 /*
  * ---- One job -----------------------------------------------------------------
@@ -144,18 +146,83 @@ void rt_snap_job_clear(struct rt_snap_job *job)
 }
 
 /*
+ * ---- Its place among threads -------------------------------------------------
+ */
+
+static void set_policy(const struct rt_snapshotter *s, int policy)
+{
+	const struct sched_param none = { .sched_priority = 0 };
+
+	/* Refused: then it stays as it is, which is good enough. */
+	if (s->may_idle)
+		(void)sched_setscheduler(s->tid, policy, &none);
+}
+
+/*
+ * To leave SCHED_IDLE the kernel asks for what it takes to have a nice value back.
+ * That can be tried without harm, and there are too many reasons for a refusal to know
+ * them all.
+ */
+static bool may_come_back(id_t tid)
+{
+	int nice = getpriority(PRIO_PROCESS, tid);
+
+	return nice < NICEST && setpriority(PRIO_PROCESS, tid, nice + 1) == 0 &&
+	       setpriority(PRIO_PROCESS, tid, nice) == 0;
+}
+
+/* Commits come first.  Of this thread only, whatever POSIX says of nice values. */
+static void introduce(struct rt_snapshotter *s)
+{
+	pid_t tid = (pid_t)syscall(SYS_gettid);
+	bool may_idle;
+
+	(void)setpriority(PRIO_PROCESS, (id_t)tid, NICENESS);
+	may_idle = may_come_back((id_t)tid);
+	(void)pthread_mutex_lock(&s->lock); /* cannot fail, as those below */
+	s->tid = tid;
+	s->may_idle = may_idle;
+	(void)pthread_mutex_unlock(&s->lock);
+}
+
+/* By the thread; never with the lock, for which others might then wait. */
+static void step_back(const struct rt_snapshotter *s)
+{
+	if (atomic_load(&s->hurried))
+		return;
+	set_policy(s, SCHED_IDLE);
+	if (atomic_load(&s->hurried)) /* meanwhile */
+		set_policy(s, SCHED_OTHER);
+}
+
+/* By whoever waits, with the lock. */
+static void hurry(struct rt_snapshotter *s)
+{
+	atomic_store(&s->hurried, true);
+	set_policy(s, SCHED_OTHER);
+}
+
+/*
  * ---- The thread --------------------------------------------------------------
  */
+
+static bool has_urgent(const struct rt_snap_job *job)
+{
+	while (job && !job->urgent)
+		job = job->next;
+	return job;
+}
 
 static struct rt_snap_job *next_job(struct rt_snapshotter *s)
 {
 	struct rt_snap_job *job = NULL;
 
-	(void)pthread_mutex_lock(&s->lock); /* cannot fail, as those below */
+	(void)pthread_mutex_lock(&s->lock);
 	while (!s->first && !s->ending)
 		(void)pthread_cond_wait(&s->changed, &s->lock);
 	if (s->first) {
 		job = s->first;
+		atomic_store(&s->hurried, has_urgent(job));
 		s->first = job->next;
 		atomic_store(&job->stage, RT_SNAP_RUNNING);
 	}
@@ -168,13 +235,14 @@ static void *run(void *arg)
 	struct rt_snapshotter *s = arg;
 	struct rt_snap_job *job;
 
-	/* Commits come first; of this thread only, whatever POSIX says. */
-	(void)setpriority(PRIO_PROCESS, (id_t)syscall(SYS_gettid), NICENESS);
+	introduce(s);
 	while ((job = next_job(s))) {
+		step_back(s);
 		if (job->cancel)
 			job->result = -ECANCELED;
 		else
 			rt_snap_job_run(job);
+		set_policy(s, SCHED_OTHER);
 		(void)pthread_mutex_lock(&s->lock);
 		atomic_store(&job->stage, RT_SNAP_DONE);
 		(void)pthread_cond_broadcast(&s->changed);
@@ -233,9 +301,28 @@ int rt_snapshotter_submit(struct rt_snapshotter *s, struct rt_snap_job *job)
 	else
 		s->first = job;
 	s->last = job;
+	if (job->urgent)
+		hurry(s);
 	(void)pthread_cond_broadcast(&s->changed);
 	(void)pthread_mutex_unlock(&s->lock);
 	return 0;
+}
+
+static bool is_to_do(const struct rt_snap_job *job)
+{
+	uint32_t stage = atomic_load(&job->stage);
+
+	return stage == RT_SNAP_WAITING || stage == RT_SNAP_RUNNING;
+}
+
+void rt_snapshotter_hurry(struct rt_snapshotter *s, struct rt_snap_job *job)
+{
+	(void)pthread_mutex_lock(&s->lock);
+	if (is_to_do(job)) {
+		job->urgent = true;
+		hurry(s);
+	}
+	(void)pthread_mutex_unlock(&s->lock);
 }
 
 /* Out of the queue, if it is in there. */
@@ -263,6 +350,8 @@ void rt_snapshotter_cancel(struct rt_snapshotter *s, struct rt_snap_job *job)
 	atomic_store(&job->cancel, true);
 	(void)pthread_mutex_lock(&s->lock);
 	take_back(s, job); /* what runs for another feed is not waited for */
+	if (is_to_do(job))
+		hurry(s);
 	while (atomic_load(&job->stage) == RT_SNAP_RUNNING)
 		(void)pthread_cond_wait(&s->changed, &s->lock);
 	(void)pthread_mutex_unlock(&s->lock);

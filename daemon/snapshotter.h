@@ -7,6 +7,12 @@
  * It reads files and writes files, and shares nothing with the event loop but the jobs,
  * each of which belongs to the thread from submit until it is done.  The loop looks at
  * a job's stage when it has something else to do anyway; nobody wakes it.
+ *
+ * While it runs a job the thread is one of SCHED_IDLE: the scheduler then takes its
+ * processor for an idle one when it looks for a place for a thread that wakes, as the
+ * loop does.  With all processors busy it gets next to nothing, so who waits for a job
+ * hurries it: the thread is an ordinary one again, with a lower priority.  Where the
+ * kernel would refuse that (it asks for RLIMIT_NICE, or CAP_SYS_NICE) it always is.
  */
 #ifndef RINGTAIL_DAEMON_SNAPSHOTTER_H
 #define RINGTAIL_DAEMON_SNAPSHOTTER_H
@@ -27,6 +33,7 @@ struct rt_snap_job {
 	struct rt_snap_job *next;
 	_Atomic uint32_t stage; /* enum rt_snap_stage */
 	_Atomic bool cancel;
+	bool urgent; /* somebody waits; when it was submitted rt_snapshotter_hurry() */
 	struct rt_build build;
 	char *log_path;  /* build.log_path; of the job, as the descriptor is */
 	bool verify;     /* those that are there, first; what is damaged is removed */
@@ -50,6 +57,9 @@ struct rt_snapshotter {
 	pthread_cond_t changed; /* a job came, or is done, or it is to end */
 	struct rt_snap_job *first, *last;
 	bool ending;
+	pid_t tid;            /* 0: not known yet */
+	bool may_idle;        /* it may be of SCHED_IDLE, and come back from that */
+	_Atomic bool hurried; /* what runs, or something behind it, is urgent */
 };
 
 void rt_snapshotter_init(struct rt_snapshotter *snapshotter);
@@ -58,6 +68,9 @@ void rt_snapshotter_fini(struct rt_snapshotter *snapshotter);
 
 /* The thread starts with the first one.  0, or a negative errno. */
 int rt_snapshotter_submit(struct rt_snapshotter *snapshotter, struct rt_snap_job *job);
+
+/* The job, and what runs before it, gets its share of a processor from now on. */
+void rt_snapshotter_hurry(struct rt_snapshotter *snapshotter, struct rt_snap_job *job);
 
 /* Cancels; waits if it runs, and not for others. The job is done or idle then. */
 void rt_snapshotter_cancel(struct rt_snapshotter *snapshotter, struct rt_snap_job *job);
