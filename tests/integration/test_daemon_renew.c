@@ -267,6 +267,23 @@ static void those_who_leave_meanwhile(void **state)
 	assert_true(t_within_ms(T_PATIENCE_MS, is_not_bound, NULL));
 }
 
+/* Nothing more comes, and that is known before it goes on, or after. */
+static void an_end_behind_a_command(void **state)
+{
+	void *reply = NULL;
+
+	(void)state;
+	start();
+	begin_reset(PREPARING);
+	send_text(one, "SET k last\r\nGET k\r\n");
+	assert_int_equal(shutdown(one->fd, SHUT_WR), 0);
+	is_silent(one);
+	end_fault("hold");
+	expect(one, "OK");
+	expect(one, "last");
+	assert_int_equal(redisGetReply(one, &reply), REDIS_ERR);
+}
+
 static void settings_are_read_when_it_is_done(void **state)
 {
 	(void)state;
@@ -326,7 +343,7 @@ static void killed_before_the_new_folder_is_opened(void **state)
 }
 
 /* It is told to end meanwhile: what is not in place yet never will be. */
-static void ends(const char *where)
+static void ends(const char *where, unsigned after_ms)
 {
 	pid_t pid;
 
@@ -336,7 +353,7 @@ static void ends(const char *where)
 	send_now(one);
 	pid = fork();
 	if (!pid) {
-		t_sleep_ms(200);
+		t_sleep_ms(after_ms);
 		end_fault("hold");
 		_exit(0);
 	}
@@ -348,7 +365,7 @@ static void ends(const char *where)
 static void ended_while_the_new_folder_is_made(void **state)
 {
 	(void)state;
-	ends(PREPARING);
+	ends(PREPARING, 200);
 	expect(other, "-ERR feed 'main' is about to be closed");
 	is_whole();
 }
@@ -356,8 +373,19 @@ static void ended_while_the_new_folder_is_made(void **state)
 static void ended_before_the_new_folder_is_opened(void **state)
 {
 	(void)state;
-	ends(SWAPPED);
+	ends(SWAPPED, 200);
 	expect(other, "[seq 1");
+	is_whole();
+}
+
+/* Clients have had their two seconds by then. */
+static void ended_long_before_the_new_folder_is_opened(void **state)
+{
+	void *reply = NULL;
+
+	(void)state;
+	ends(SWAPPED, 4000);
+	assert_int_equal(redisGetReply(other, &reply), REDIS_ERR);
 	is_whole();
 }
 
@@ -371,11 +399,13 @@ int main(void)
 		T(one_after_the_other),
 		T(a_long_pipeline_waits_outside),
 		T(those_who_leave_meanwhile),
+		T(an_end_behind_a_command),
 		T(settings_are_read_when_it_is_done),
 		T(killed_while_the_new_folder_is_made),
 		T(killed_before_the_new_folder_is_opened),
 		T(ended_while_the_new_folder_is_made),
 		T(ended_before_the_new_folder_is_opened),
+		T(ended_long_before_the_new_folder_is_opened),
 	};
 
 	RUN_ON_DISK("daemon_renew", tests);
