@@ -46,7 +46,7 @@ void rt_cmd_select(struct rt_session *session, const struct rt_request *request)
 		rt_session_error(session, "ERR DB index is out of range");
 	else if (!feed)
 		rt_no_feed(session, name);
-	else if (!feed->writer && !feed->renewal) /* which is worth waiting for */
+	else if (!feed->writer && !feed->is_awaited)
 		rt_not_served(session, feed);
 	else {
 		rt_session_select(session, feed);

@@ -415,9 +415,9 @@ RT_COLD static bool waits(const struct rt_session *session,
 		return false;
 	if (command->run == rt_cmd_exec)
 		for (uint32_t i = 0; i < session->n_watches; i++)
-			if (session->watches[i].feed->renewal)
+			if (session->watches[i].feed->is_awaited)
 				return true;
-	return session->feed->renewal &&
+	return session->feed->is_awaited &&
 	       (command->flags & (RT_CMD_WRITE | RT_CMD_READ) ||
 		command->run == rt_cmd_exec);
 }

@@ -44,7 +44,8 @@ struct rt_feed_counts {
 
 struct rt_feed {
 	const struct rt_feed_config *config;
-	struct rt_writer *writer;   /* NULL: not served, `reason` says why */
+	struct rt_writer *writer; /* NULL: not served, `reason` says why */
+	bool is_awaited; /* it will be soon: who wants something of it is held */
 	struct rt_renewal *renewal; /* a thread has what else is here; see renew.h */
 	struct rt_journal journal;
 	bool failed;    /* while it was served; what was not flushed then is lost */

@@ -9,12 +9,14 @@
 #include <limits.h>
 
 #include "daemon/log.h"
+#include "daemon/renew.h"
 #include "daemon/server.h"
 #include "daemon/session.h"
 
 #define FIRST_WAIT_NS UINT64_C(1000000000)
 #define MAX_WAIT_NS   UINT64_C(60000000000)
-#define WAIT_SHARE    20u /* a try stops all else: at most such a part of the time */
+#define TRIES_MAX     8u  /* that go on at once */
+#define WAIT_SHARE    20u /* a try may be much work: at most such a part of the time */
 
 /* What does not go away by itself; a signal has it tried again all the same. */
 static bool is_lasting(int error)
@@ -111,7 +113,6 @@ int rt_feeds_adopt(struct rt_server *server, struct rt_feed *feed, int error,
 {
 	unsigned i = (unsigned)(feed - server->feeds);
 
-	server->retries[i] = (struct rt_retry){ 0 };
 	error = settle_in(server, feed, error);
 	conclude(server, i, error, took_ns);
 	rt_sessions_judge(server, feed);
@@ -155,8 +156,11 @@ void rt_feeds_retry(struct rt_server *server, bool all)
 			plan(retry, RT_E_BUSY, 0);
 			continue;
 		}
+		retry->at_ns = now_ns; /* with the next tick, if not now */
+		if (server->n_renewals >= TRIES_MAX)
+			continue;
 		rt_feed_close(feed);
-		try_open(server, i);
-		rt_sessions_judge(server, feed);
+		if (rt_renew_open(server, feed) < 0)
+			plan(retry, -EAGAIN, 0);
 	}
 }

@@ -10,6 +10,27 @@
 #include "daemon/renew_parts.h"
 #include "daemon/session.h"
 
+static struct rt_renewal *new_renewal(struct rt_server *server, struct rt_feed *feed,
+				      enum rt_renew_kind kind)
+{
+	struct rt_renewal *r = calloc(1, sizeof(*r));
+
+	if (!r)
+		return NULL;
+	r->server = server;
+	r->feed = feed;
+	r->kind = kind;
+	r->lock_fd = -1;
+	r->begun_ns = rt_now_ns(CLOCK_MONOTONIC);
+	return r;
+}
+
+static void free_renewal(struct rt_renewal *r)
+{
+	free(r->path);
+	free(r);
+}
+
 /*
  * ---- Handing over ------------------------------------------------------------
  */
@@ -74,8 +95,11 @@ static void hand_over(struct rt_renewal *r)
 	};
 	feed->table = (struct rt_table){ .n = 0 };
 	feed->lives = (struct rt_lives){ .n = 0 };
-	rt_feed_set_reason(feed,
-			   r->path ? "it is being restored" : "it is being reset");
+	if (r->kind != RT_RENEW_OPEN)
+		rt_feed_set_reason(feed, r->kind == RT_RENEW_RESET
+						 ? "it is being reset"
+						 : "it is being restored");
+	feed->is_awaited = r->kind != RT_RENEW_OPEN;
 	feed->renewal = r;
 	r->server->n_renewals++;
 }
@@ -115,6 +139,7 @@ static void take(struct rt_renewal *r)
 	struct rt_feed *feed = r->feed, *own = &r->own;
 
 	feed->renewal = NULL;
+	feed->is_awaited = false;
 	r->server->n_renewals--;
 	feed->writer = own->writer;
 	feed->journal = own->journal;
@@ -178,6 +203,8 @@ static int take_up(struct rt_renewal *r)
 		take_rebuilt(r);
 	else
 		take(r);
+	if (r->kind != RT_RENEW_OPEN)
+		server->retries[feed - server->feeds] = (struct rt_retry){ 0 };
 	opened = rt_feeds_adopt(server, feed, r->opened,
 				rt_now_ns(CLOCK_MONOTONIC) - r->begun_ns);
 	feed->journal.n_settled += r->n_settled;
@@ -196,7 +223,8 @@ static void say(const struct rt_renewal *r)
 {
 	rt_log(RT_LOG_WARNING,
 	       "feed '%s': %s: epoch %016llx begins after seq %llu, with %zu keys",
-	       r->feed->config->name, r->path ? "restored" : "reset",
+	       r->feed->config->name,
+	       r->kind == RT_RENEW_RESTORE ? "restored" : "reset",
 	       (unsigned long long)r->feed->journal.log.epoch,
 	       (unsigned long long)rt_feed_seq(r->feed), r->feed->table.n);
 }
@@ -210,19 +238,30 @@ static void finish(struct rt_renewal *r)
 		opened = take_up(r);
 	else
 		give_back(r);
-	if (!r->result && !opened)
+	if (r->kind != RT_RENEW_OPEN && !r->result && !opened)
 		say(r);
 	if (r->asker) {
 		r->asker->renewal = NULL;
 		r->tell(r->asker, r->feed, r->result || opened ? &r->fault : NULL);
 	}
-	free(r->path);
-	free(r);
+	free_renewal(r);
 }
 
 /*
  * ---- For the loop ------------------------------------------------------------
  */
+
+/* If there is no thread, it is as it was. */
+static int hand_to_thread(struct rt_renewal *r)
+{
+	int error;
+
+	hand_over(r);
+	error = start(r);
+	if (error < 0)
+		give_back(r);
+	return error;
+}
 
 int rt_renew_begin(struct rt_session *asker, struct rt_feed *feed, const char *path,
 		   rt_renewed *tell, struct rt_fault *fault)
@@ -235,33 +274,35 @@ int rt_renew_begin(struct rt_session *asker, struct rt_feed *feed, const char *p
 			     feed->config->name, feed->reason);
 		return -EIO;
 	}
-	r = calloc(1, sizeof(*r));
+	r = new_renewal(asker->server, feed, path ? RT_RENEW_RESTORE : RT_RENEW_RESET);
 	if (!r)
 		return -ENOMEM;
-	r->server = asker->server;
-	r->feed = feed;
-	r->lock_fd = -1;
-	r->tell = tell;
-	r->begun_ns = rt_now_ns(CLOCK_MONOTONIC);
 	r->path = path ? strdup(path) : NULL;
 	error = path && !r->path ? -ENOMEM : settle(r, fault);
 	if (!error) {
-		hand_over(r);
-		error = start(r);
-		if (error < 0) {
-			give_back(r);
+		error = hand_to_thread(r);
+		if (error < 0)
 			rt_fault_set(fault, "no thread for it: %s", strerror(-error));
-		}
 	}
 	if (error < 0) {
-		free(r->path);
-		free(r);
+		free_renewal(r);
 		return error;
 	}
+	r->tell = tell;
 	r->asker = asker;
 	asker->renewal = r;
 	rt_session_hold(asker, NULL);
 	return 0;
+}
+
+int rt_renew_open(struct rt_server *server, struct rt_feed *feed)
+{
+	struct rt_renewal *r = new_renewal(server, feed, RT_RENEW_OPEN);
+	int error = r ? hand_to_thread(r) : -ENOMEM;
+
+	if (r && error < 0)
+		free_renewal(r);
+	return error;
 }
 
 void rt_renewal_forget(struct rt_renewal *renewal)

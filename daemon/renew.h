@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * renew.h - a feed begins a new history while the daemon runs
+ * renew.h - a feed begins a new history, or is opened, while the daemon runs
  *
  *	reset	 the state stays; it is what the new history begins with
  *	restore	 the state is that of a file, whatever the feed had
+ *	open	 one that could not be opened before; its history goes on
  *
- * seq goes on, in a new epoch, so that (epoch, seq) names one event for ever; markers
- * of the past become markers of another epoch.  The log is swapped as a whole
- * (store/renew.h), and the ring is left for one of the new epoch, to which readers move
- * by themselves.
+ * With the first two seq goes on, in a new epoch, so that (epoch, seq) names one event
+ *for ever; markers of the past become markers of another epoch.  The log is swapped as
+ *a whole (store/renew.h), and the ring is left for one of the new epoch, to which
+ *readers move by themselves.
  *
  * A thread does it, one for each such feed, and has the feed meanwhile:
  *
@@ -17,8 +18,8 @@
  *
  * To the loop it is a feed that is not served, with `renewal` set.  Sessions that ask
  * something of it are held, as is the one that asked for this; all go on when it is
- * done.  Until the thread lets go of what there was it can be canceled, or fail, and
- * nothing was changed.
+ * done.  Of one that is only opened they are told why it is not served.  Until the
+ *thread lets go of what there was it can be canceled, or fail, and nothing was changed.
  */
 #ifndef RINGTAIL_DAEMON_RENEW_H
 #define RINGTAIL_DAEMON_RENEW_H
@@ -39,6 +40,10 @@ typedef void rt_renewed(struct rt_session *session, const struct rt_feed *feed,
  */
 int rt_renew_begin(struct rt_session *asker, struct rt_feed *feed, const char *path,
 		   rt_renewed *tell, struct rt_fault *fault);
+
+/* Opens one that is not; rt_feeds_adopt() has what comes of it.  Negative: no thread.
+ */
+int rt_renew_open(struct rt_server *server, struct rt_feed *feed);
 
 /* The asker is gone. */
 void rt_renewal_forget(struct rt_renewal *renewal);

@@ -12,6 +12,12 @@
 #include "daemon/renew.h"
 #include "store/renew.h"
 
+enum rt_renew_kind {
+	RT_RENEW_RESET,
+	RT_RENEW_RESTORE,
+	RT_RENEW_OPEN,
+};
+
 struct rt_renewal {
 	/* the loop's */
 	struct rt_session *asker; /* NULL: gone */
@@ -24,10 +30,11 @@ struct rt_renewal {
 	_Atomic bool cancel;
 	_Atomic bool done;
 	/* the thread's until it is done, then the loop's */
+	enum rt_renew_kind kind;
 	struct rt_server *server;
 	struct rt_feed *feed; /* its retention only */
 	struct rt_feed own;   /* the feed, and when it is done what became of it */
-	char *path;           /* of the file; NULL: the state stays */
+	char *path;           /* of the file to restore from; else NULL */
 	char log_path[PATH_MAX];
 	struct rt_renew renew;
 	int lock_fd;      /* of a log that is not open; -1: none */

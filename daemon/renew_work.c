@@ -291,10 +291,17 @@ void rt_renewal_work(struct rt_renewal *r)
 {
 	at_work = r;
 	rt_fault_set(&r->fault, "out of memory");
-	if (r->path)
-		restore(r);
-	else
+	switch (r->kind) {
+	case RT_RENEW_RESET:
 		reset(r);
+		break;
+	case RT_RENEW_RESTORE:
+		restore(r);
+		break;
+	case RT_RENEW_OPEN:
+		open_again(r);
+		break;
+	}
 	rt_close_fd(&r->lock_fd);
 	r->lock_fd = -1;
 	if (r->renew.log_path)
