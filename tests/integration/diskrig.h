@@ -42,10 +42,15 @@ static int teardown(void **state)
 	return 0;
 }
 
-static void start(void)
+static void use_disk(void)
 {
 	(void)setenv("T_FAILING_DISK", faults, 1);
 	(void)setenv("LD_PRELOAD", getenv("RINGTAIL_TEST_FAILING_DISK"), 1);
+}
+
+static void start(void)
+{
+	use_disk();
 	t_daemon_start(&d, "--data", data, "--feed", "main,durability=disk", "--feed",
 		       "more,durability=memory", NULL);
 	(void)unsetenv("LD_PRELOAD");

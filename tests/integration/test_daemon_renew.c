@@ -389,6 +389,41 @@ static void ended_long_before_the_new_folder_is_opened(void **state)
 	is_whole();
 }
 
+/* Its log cannot be read for a while; when it can, it takes a while. */
+static void one_that_is_opened_later(void **state)
+{
+	char *said = NULL;
+
+	(void)state;
+	start();
+	assert_int_equal(t_daemon_stop(&d), 0);
+	assert_int_equal(t_sh(&said, "cd %s && mv main away && echo >main", data), 0);
+	free(said);
+	use_disk();
+	t_daemon_restart(&d);
+	(void)unsetenv("LD_PRELOAD");
+	redisFree(one);
+	redisFree(other);
+	one = t_daemon_connect(&d);
+	other = t_daemon_connect(&d);
+	begin_fault("hold", SWAPPED);
+	assert_int_equal(t_sh(&said, "cd %s && rm main && mv away main", data), 0);
+	free(said);
+	assert_int_equal(kill(d.pid, SIGHUP), 0);
+	wait_until_held();
+	(void)redisAppendCommand(one, "GET k");
+	expect(one, "-ERR feed 'main' is not served");
+	t_reply(one, "OK", "SELECT more");
+	t_reply(one, "OK", "SET k v");
+	(void)redisAppendCommand(other, "RINGTAIL.RESET main");
+	send_now(other);
+	is_silent(other);
+	assert_int_equal(kill(d.pid, SIGHUP), 0);
+	end_fault("hold");
+	expect(other, "[seq 1 keys 1");
+	t_reply(other, "old", "GET k");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -406,6 +441,7 @@ int main(void)
 		T(ended_while_the_new_folder_is_made),
 		T(ended_before_the_new_folder_is_opened),
 		T(ended_long_before_the_new_folder_is_opened),
+		T(one_that_is_opened_later),
 	};
 
 	RUN_ON_DISK("daemon_renew", tests);
