@@ -211,6 +211,64 @@ static void any_split_of_the_bytes_is_the_same(void **state)
 	}
 }
 
+/* The first feed is being renewed, or is not any more. */
+static void set_awaited(bool awaited)
+{
+	f.server.n_renewals = awaited;
+	f.server.feeds[0].is_awaited = awaited;
+	if (!awaited && f.session->held)
+		rt_session_resume(f.session);
+}
+
+static void a_hold_anywhere_is_the_same(void **state)
+{
+	static const char bytes[] =
+		"*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$2\r\nv1\r\nPING\r\n"
+		"SET \"a b\" 'x'\r\nGET k\r\nMULTI\r\nDEL k\r\nEXEC\r\n"
+		"*6\r\n$4\r\nMGET\r\n$3\r\na b\r\n$1\r\n1\r\n$0\r\n\r\n"
+		"$1\r\n2\r\n$1\r\nk\r\nDEL 'a b'\r\n";
+	static const char want[] =
+		"+OK\r\n+PONG\r\n+OK\r\n$2\r\nv1\r\n+OK\r\n+QUEUED\r\n"
+		"*1\r\n:1\r\n*5\r\n$1\r\nx\r\n$-1\r\n$-1\r\n$-1\r\n$-1\r\n"
+		":1\r\n";
+	char got[sizeof(want) + 256];
+
+	(void)state;
+	for (size_t cut = 0; cut < sizeof(bytes); cut++) {
+		send_bytes(f.session, bytes, cut);
+		set_awaited(true);
+		for (size_t i = cut; i < sizeof(bytes) - 1; i += 7)
+			send_bytes(f.session, bytes + i,
+				   rt_min(sizeof(bytes) - 1 - i, 7));
+		if (cut == 0)
+			assert_string_equal(ask(""), "");
+		(void)snprintf(got, sizeof(got), "%s", ask(""));
+		set_awaited(false);
+		(void)strncat(got, ask(""), sizeof(got) - strlen(got) - 1);
+		assert_string_equal(got, want);
+		assert_false(f.session->held);
+	}
+}
+
+static void only_what_needs_the_feed_waits(void **state)
+{
+	(void)state;
+	set_awaited(true);
+	assert_string_equal(ask("SELECT other\r\nSET k v\r\nGET k\r\n"),
+			    "+OK\r\n+OK\r\n$1\r\nv\r\n");
+	assert_string_equal(ask("SELECT small\r\nINFO nothing\r\nGET k\r\nPING\r\n"),
+			    "+OK\r\n$0\r\n\r\n");
+	assert_true(f.session->held);
+	set_awaited(false);
+	assert_string_equal(ask(""), "$-1\r\n+PONG\r\n");
+	set_awaited(true);
+	assert_string_equal(ask("SET k v\r\nGET \"k\r\nPING\r\n"), "");
+	assert_false(f.session->closing);
+	set_awaited(false);
+	begins(ask(""), "+OK\r\n-ERR Protocol error");
+	assert_true(f.session->closing);
+}
+
 static void feeds_are_selected_by_name_and_number(void **state)
 {
 	(void)state;
@@ -429,6 +487,8 @@ int main(void)
 		T(a_long_request_ends_the_session),
 		T(replies_that_nobody_takes_end_the_session),
 		T(any_split_of_the_bytes_is_the_same),
+		T(a_hold_anywhere_is_the_same),
+		T(only_what_needs_the_feed_waits),
 		T(feeds_are_selected_by_name_and_number),
 		T(a_feed_that_is_not_served_says_why),
 		T(rights_are_those_of_the_peer),
