@@ -72,6 +72,7 @@ int ringtail_get_info(struct ringtail *r, struct ringtail_info *info)
 	made.sync_ns = rt_load64(&hot->sync_ns);
 	made.synced_at_ns = rt_load64(&hot->synced_at_ns);
 	made.synced_seq = rt_load64(&hot->synced_seq);
+	made.log_damage = rt_load64(&hot->log_damage);
 	*info = made;
 	return 0;
 }

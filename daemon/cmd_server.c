@@ -126,6 +126,10 @@ static void info_log(struct rt_buf *text, const struct rt_feed *feed)
 			(unsigned long long)journal->n_syncs,
 			(unsigned long long)journal->sync_ns / 1000);
 	if (journal->has_log)
+		rt_text(text, ",log_damage=%llu,log_check=%s",
+			(unsigned long long)feed->retention.checking.n_damaged,
+			feed->retention.checking.rest.below ? "running" : "done");
+	if (journal->has_log)
 		info_snapshots(text, feed);
 	rt_text(text, "\r\n");
 }

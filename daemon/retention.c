@@ -364,38 +364,11 @@ static void hurry(struct rt_feed *feed)
 		rt_snapshotter_hurry(keep->snapshotter, job);
 }
 
-struct copy {
-	const struct rt_feed *feed;
-	struct rt_delta *delta;
-	int result;
-};
-
-static void add_state(void *arg, const struct rt_entry *entry)
-{
-	struct copy *copy = arg;
-	struct rt_state state = rt_feed_state(copy->feed, entry);
-
-	if (!copy->result)
-		copy->result = rt_delta_append(copy->delta, &state);
-}
-
-/* All of the table, which has to be what is committed: -EAGAIN when it is not. */
 static int copy_table(const struct rt_feed *feed, struct rt_snap_job *job)
 {
-	struct copy copy = { .feed = feed };
-	uint64_t cursor = 0;
-
-	if (feed->in_txn || rt_feed_seq(feed) != rt_writer_head(feed->writer))
-		return -EAGAIN;
 	job->table = calloc(1, sizeof(*job->table));
-	if (!job->table)
-		return -ENOMEM;
-	copy.delta = job->table;
-	do {
-		cursor = rt_table_walk(&feed->table, cursor, add_state, &copy);
-	} while (cursor && !copy.result);
 	job->time_ns = feed->writer->last_ns;
-	return copy.result;
+	return job->table ? rt_feed_copy(feed, job->table) : -ENOMEM;
 }
 
 /*
@@ -596,6 +569,8 @@ void rt_retention_open(struct rt_feed *feed, struct rt_snapshotter *snapshotter)
 		.opened_ns = rt_now_ns(CLOCK_REALTIME),
 		.verified = UINT64_MAX,
 	};
+	if (feed->writer)
+		rt_checking_open(feed, snapshotter);
 	if (!has_log(feed))
 		return;
 	keep->segment = feed->journal.log.segment_first;
@@ -610,6 +585,7 @@ void rt_retention_close(struct rt_feed *feed)
 
 	if (!keep->snapshotter)
 		return;
+	rt_checking_close(feed);
 	rt_snapshotter_cancel(keep->snapshotter, &keep->job);
 	rt_snap_job_clear(&keep->job);
 	keep->snapshotter = NULL;
@@ -664,6 +640,7 @@ void rt_retention_tick(struct rt_feed *feed)
 	retain(feed);
 	begin_one(feed);
 	hurry(feed);
+	rt_checking_tick(feed);
 }
 
 void rt_retention_look(struct rt_feed *feed)
@@ -682,6 +659,7 @@ void rt_retention_cancel(struct rt_feed *feed)
 {
 	struct rt_retention *keep = &feed->retention;
 
+	rt_checking_cancel(feed);
 	/* What is canceled is still due, and begun with the next look. */
 	if (atomic_load(&keep->job.stage) == RT_SNAP_IDLE)
 		return;

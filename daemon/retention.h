@@ -19,7 +19,7 @@
 #ifndef RINGTAIL_DAEMON_RETENTION_H
 #define RINGTAIL_DAEMON_RETENTION_H
 
-#include "daemon/snapshotter.h"
+#include "daemon/checking.h"
 
 struct rt_feed;
 
@@ -59,6 +59,8 @@ struct rt_retention {
 	/* what is to be let go as soon as a snapshot covers it: everything below */
 	uint64_t trim_to;
 	uint64_t age_to;
+
+	struct rt_checking checking; /* of what is kept */
 };
 
 /* After its journal was opened.  @snapshotter: NULL as above. */

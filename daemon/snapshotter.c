@@ -11,8 +11,9 @@
 
 #include "shm/segment.h"
 
-#define NICENESS 10
-#define NICEST   19 /* there is nothing beyond */
+#define NICENESS   10
+#define NICEST     19                   /* there is nothing beyond */
+#define CHECK_PART (UINT64_C(64) << 20) /* bytes; others wait so long at most */
 
 /*
  * ---- One job -----------------------------------------------------------------
@@ -121,6 +122,11 @@ void rt_snap_job_run(struct rt_snap_job *job)
 		job->result =
 			rt_snapshot_vet(job->build.out_dir_fd, job->log_path,
 					job->build.limit, &job->cancel, &job->fault);
+		return;
+	}
+	if (job->check) {
+		job->result = rt_log_check_on(job->log_path, &job->rest, CHECK_PART,
+					      &job->cancel, &job->fault);
 		return;
 	}
 	if (job->verify)

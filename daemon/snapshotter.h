@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * snapshotter.h - the thread that makes snapshots, one after the other, for all feeds
+ * snapshotter.h - the thread that makes snapshots, one after the other, for all feeds,
+ *                 and reads what should be whole
  *
  *	idle  --submit-->  waiting  --thread-->  running  -->  done  --take-->  idle
  *
@@ -21,6 +22,7 @@
 #include <stdatomic.h>
 
 #include "store/build.h"
+#include "store/log_check.h"
 
 enum rt_snap_stage {
 	RT_SNAP_IDLE = 0,
@@ -35,9 +37,11 @@ struct rt_snap_job {
 	_Atomic bool cancel;
 	bool urgent; /* somebody waits; when it was submitted rt_snapshotter_hurry() */
 	struct rt_build build;
-	char *log_path;  /* build.log_path; of the job, as the descriptor is */
-	bool verify;     /* those that are there, first; what is damaged is removed */
-	bool vet;        /* only that of build.limit, and nothing is made */
+	char *log_path; /* build.log_path; of the job, as the descriptor is */
+	bool verify;    /* those that are there, first; what is damaged is removed */
+	bool vet;       /* only that of build.limit, and nothing is made */
+	bool check;     /* only what `rest` says of the log, a part of it */
+	struct rt_log_check rest;
 	uint64_t synced; /* up to here the disk has the log, by a snapshot before */
 	/* The state by itself, as of build.limit, when files do not give it. */
 	struct rt_delta *table;

@@ -165,7 +165,10 @@ struct rt_hot {
 	 * that does not know them. */
 	_Atomic uint64_t trimmed;
 	_Atomic uint64_t aged;
-	uint8_t pad3[RT_LINE - 104];
+
+	/* Segments of the log in which the writer has found damage. */
+	_Atomic uint64_t log_damage;
+	uint8_t pad3[RT_LINE - 112];
 
 	/* Futex and robust-list word: thread id of the writer's keeper and
 	 * FUTEX_WAITERS; FUTEX_OWNER_DIED is set by the kernel when it dies. */
@@ -251,6 +254,7 @@ RT_AT(rt_hot, synced_seq, 456);
 RT_AT(rt_hot, durability, 464);
 RT_AT(rt_hot, trimmed, 472);
 RT_AT(rt_hot, aged, 480);
+RT_AT(rt_hot, log_damage, 488);
 RT_AT(rt_hot, life, 512);
 RT_AT(rt_hot, wakes, 640);
 RT_SIZE(rt_hot, 768);

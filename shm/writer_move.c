@@ -205,6 +205,7 @@ static void carry_life(struct rt_writer *w, const struct rt_writer *was)
 	rt_store64(&hot->synced_at_ns, rt_load64(&old->synced_at_ns));
 	rt_store64(&hot->synced_seq, rt_load64(&old->synced_seq));
 	rt_store32(&hot->durability, rt_load32(&old->durability));
+	rt_store64(&hot->log_damage, rt_load64(&old->log_damage));
 }
 
 /* Can every byte of the old ring mean in the new one what it meant there? */

@@ -200,8 +200,10 @@ static int enter_next(struct rt_log_reader *reader, const struct rt_log_check *c
 	size_t at;
 	int r = rt_segments_list(reader->dir_fd, &segments);
 
-	if (r < 0)
+	if (r < 0) {
+		rt_fault_set(fault, "%s: %s", reader->what, strerror(-r));
 		return r;
+	}
 	for (at = segments.n; at && segments.first_seqs[at - 1] >= check->below;)
 		at--;
 	if (!at)

@@ -109,7 +109,7 @@ void rt_args_help(FILE *file, const struct rt_option *options)
 		char left[64];
 
 		(void)snprintf(left, sizeof(left), "--%s%s%s", options->name,
-			       options->arg ? " " : "",
+			       options->arg && options->arg[0] != '[' ? " " : "",
 			       options->arg ? options->arg : "");
 		help_line(file, left, options->help);
 	}

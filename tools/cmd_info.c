@@ -146,6 +146,11 @@ static void say_log(const struct ringtail_info *info, const struct rt_history *h
 		    rt_size_words(history->snapshot_bytes).text, history->n_snapshots);
 	else if (!history->error)
 		row("snapshot", "none yet");
+	if (info->log_damage)
+		row("log damage",
+		    "in %" PRIu64 " segment%s, which readers do not get through: see "
+		    "'ringtail verify'",
+		    info->log_damage, info->log_damage == 1 ? "" : "s");
 	if (info->synced_at_ns)
 		row("log synced",
 		    "up to seq %" PRIu64 ", %s ago, in %s; %" PRIu64 " time%s so far",
@@ -211,6 +216,7 @@ static void say_log_json(const struct ringtail_info *info,
 	member("synced_at_ns", info->synced_at_ns);
 	member("sync_ns", info->sync_ns);
 	member("syncs", info->n_syncs);
+	member("log_damage", info->log_damage);
 	if (!history->path[0])
 		return;
 	rt_out_text(&out, ",");

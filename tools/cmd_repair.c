@@ -165,8 +165,8 @@ enum {
 static const struct rt_option options[] = {
 	{ OPTION_DROP_AFTER, "drop-after", "SEQ", "the last event to keep" },
 	{ OPTION_DROP_BEFORE, "drop-before", "[=SEQ]",
-	  "the first event to keep; a snapshot has to have the\n"
-	  "state of before.  No SEQ: as little as will do" },
+	  "the first event to keep, if a snapshot has the state\n"
+	  "of before; without SEQ as little goes as will do" },
 	{ 0 },
 };
 
@@ -215,7 +215,7 @@ static int run(struct rt_tool *tool)
 const struct rt_command rt_cmd_repair = {
 	.name = "repair",
 	.synopsis = "FEED|DIR",
-	.summary = "drop what follows an event in a damaged log, or is before it",
+	.summary = "drop what is damaged of a log: its end, or its past",
 	.options = options,
 	.notes = "Refuses while the log has a writer.  What is dropped is gone for "
 		 "good:\n"

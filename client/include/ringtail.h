@@ -309,6 +309,7 @@ struct ringtail_info {
 	uint64_t sync_ns;      /* how long the newest took */
 	uint64_t synced_at_ns; /* when it was over; 0: there was none */
 	uint64_t synced_seq;   /* everything up to here is on disk */
+	uint64_t log_damage;   /* segments of the log that were found to be damaged */
 };
 
 /*
