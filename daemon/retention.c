@@ -13,10 +13,8 @@
  */
 #define BUDGET         (UINT64_C(64) << 20)
 #define BUDGET_MAX     (UINT64_C(256) << 20)
-#define WORTH_IT       (UINT64_C(4) << 20) /* of log, at least, if nobody asks */
 #define COPY_MAX       (UINT64_C(1) << 20) /* of a state that the loop may copy */
 #define VET_MAX        (UINT64_C(1) << 20) /* of a file that the loop may read */
-#define LEAST_PART     4u /* of retain_bytes: one snapshot for so much of it */
 #define PATIENCE_NS    (2 * NS_PER_S) /* with a job that waits for an idle processor */
 #define BACKOFF_MAX_NS (60 * NS_PER_S)
 #define LISTED         8u
@@ -290,64 +288,11 @@ int rt_retention_trim(struct rt_feed *feed, uint64_t seq, uint64_t *ret)
  * ---- Making snapshots --------------------------------------------------------
  */
 
-/* Is one wanted so that the limits, or somebody, can let go of more? */
-static bool is_in_the_way(const struct rt_feed *feed, uint64_t since, uint64_t age_ns)
-{
-	const struct rt_feed_config *config = feed->config;
-	const struct rt_retention *keep = &feed->retention;
-	const struct rt_log *log = &feed->journal.log;
-	uint64_t below = rt_max(keep->trim_to, keep->age_to);
-
-	if (below && (!keep->n_kept || keep->newest + 1 < below))
-		return true;
-	if (feed->journal.out_of_space && since)
-		return true;
-	if (log->oldest == log->segment_first && !config->max_age)
-		return false; /* the newest segment stays anyway */
-	if (config->retain_bytes && log->n_bytes > config->retain_bytes &&
-	    since >= config->retain_bytes / LEAST_PART)
-		return true;
-	if (config->retain_age && age_ns >= config->retain_age * NS_PER_S / LEAST_PART)
-		return true;
-	return config->max_age && age_ns >= config->max_age * NS_PER_S / 2;
-}
-
-static bool is_due(const struct rt_feed *feed)
-{
-	const struct rt_feed_config *config = feed->config;
-	const struct rt_retention *keep = &feed->retention;
-	uint64_t since = feed->journal.log.n_since - keep->newest_since;
-	uint64_t now = rt_now_ns(CLOCK_REALTIME);
-	uint64_t begun = keep->n_kept ? keep->created_ns : keep->opened_ns;
-	uint64_t age_ns = now > begun ? now - begun : 0;
-
-	if (keep->asked > keep->answered)
-		return true;
-	if (keep->n_kept && keep->newest == rt_writer_head(feed->writer))
-		return false;
-	if (since >= rt_min(rt_max(keep->file_size, WORTH_IT), config->snapshot_bytes))
-		return true;
-	if (config->snapshot_age && age_ns >= config->snapshot_age * NS_PER_S)
-		return true;
-	return is_in_the_way(feed, since, age_ns);
-}
-
-/* Does somebody wait for the job, or does memory, or a disk, fill up without it? */
-static bool is_urgent(const struct rt_feed *feed)
-{
-	const struct rt_retention *keep = &feed->retention;
-	uint64_t most = feed->config->retain_bytes;
-
-	return keep->asked > keep->answered || keep->trim_to || keep->age_to ||
-	       feed->journal.out_of_space ||
-	       (most && feed->journal.log.n_bytes > most + most / LEAST_PART);
-}
-
 static int submit(struct rt_feed *feed)
 {
 	struct rt_retention *keep = &feed->retention;
 
-	keep->job.urgent = is_urgent(feed);
+	keep->job.urgent = rt_retention_is_urgent(feed);
 	keep->begun_ns = rt_now_ns(CLOCK_MONOTONIC);
 	return rt_snapshotter_submit(keep->snapshotter, &keep->job);
 }
@@ -359,7 +304,7 @@ static void hurry(struct rt_feed *feed)
 	struct rt_snap_job *job = &keep->job;
 
 	if (atomic_load(&job->stage) != RT_SNAP_IDLE && !job->urgent &&
-	    (is_urgent(feed) ||
+	    (rt_retention_is_urgent(feed) ||
 	     rt_now_ns(CLOCK_MONOTONIC) - keep->begun_ns >= PATIENCE_NS))
 		rt_snapshotter_hurry(keep->snapshotter, job);
 }
@@ -619,7 +564,8 @@ static void begin_one(struct rt_feed *feed)
 		begin(feed);
 	else if (keep->vet)
 		begin_vet(feed);
-	else if (is_due(feed) && rt_now_ns(CLOCK_MONOTONIC) >= keep->retry_ns)
+	else if (rt_retention_is_due(feed) &&
+		 rt_now_ns(CLOCK_MONOTONIC) >= keep->retry_ns)
 		begin(feed);
 }
 

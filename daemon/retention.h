@@ -90,6 +90,15 @@ int rt_retention_trim(struct rt_feed *feed, uint64_t seq, uint64_t *ret);
  */
 void rt_retention_cancel(struct rt_feed *feed);
 
+/* Is it time for a snapshot? */
+bool rt_retention_is_due(const struct rt_feed *feed);
+
+/*
+ * Does somebody wait for it, does memory, or a disk, fill up without it, or will a
+ * start take much longer than it should?
+ */
+bool rt_retention_is_urgent(const struct rt_feed *feed);
+
 /* Oldest event that is held; the one to come if there is none. */
 uint64_t rt_retention_oldest(const struct rt_feed *feed);
 

@@ -125,6 +125,40 @@ static void so_many_bytes_of_log_are_a_reason(void **state)
 	assert_int_equal(kept()->newest, 2000);
 }
 
+/* A snapshot is written as a whole: so it is not for less than twice as much of log. */
+static void the_larger_the_last_one_the_more_of_them(void **state)
+{
+	static const struct {
+		uint64_t file_size, most, due; /* MiB */
+	} cases[] = {
+		{ 0, 1000, 32 },     { 4, 1000, 32 },    { 16, 1000, 32 },
+		{ 17, 1000, 34 },    { 100, 1000, 200 }, { 499, 1000, 998 },
+		{ 501, 1000, 1000 }, { 4, 20, 20 },      { 100, 64, 64 },
+	};
+	struct rt_feed_config config = *feed()->config;
+	const struct rt_feed_config *own = feed()->config;
+	uint64_t *since = &feed()->journal.log.n_since, was = *since;
+
+	(void)state;
+	put(10);
+	config.retain_bytes = 0;
+	feed()->config = &config;
+	for (size_t i = 0; i < T_N(cases); i++) {
+		kept()->file_size = cases[i].file_size << 20;
+		config.snapshot_bytes = cases[i].most << 20;
+		*since = kept()->newest_since + (cases[i].due << 20) - 1;
+		assert_false(rt_retention_is_due(feed()));
+		++*since;
+		assert_true(rt_retention_is_due(feed()));
+		*since = kept()->newest_since + (2 * cases[i].due << 20) - 1;
+		assert_false(rt_retention_is_urgent(feed()));
+		++*since;
+		assert_true(rt_retention_is_urgent(feed()));
+	}
+	*since = was;
+	feed()->config = own;
+}
+
 static void age_is_one_if_anything_changed(void **state)
 {
 	(void)state;
@@ -366,6 +400,7 @@ int main(void)
 		T(nothing_is_made_of_nothing),
 		T(who_asks_gets_one),
 		T(so_many_bytes_of_log_are_a_reason),
+		T(the_larger_the_last_one_the_more_of_them),
 		T(age_is_one_if_anything_changed),
 		T(nothing_goes_that_is_not_covered),
 		T(what_cannot_be_made_is_tried_again),

@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * When a snapshot is made without being asked for.  What is written for it is the whole
+ * state, whatever has changed; so the larger the state, the more log it has to be for.
+ */
+#include "daemon/retention.h"
+
+#include "daemon/feed.h"
+
+#define NS_PER_S UINT64_C(1000000000)
+/* Bytes of log that are worth a snapshot: so many times its size, and at least ... */
+#define TIMES_ITS_SIZE 2u
+#define WORTH_IT       (UINT64_C(32) << 20)
+#define LEAST_PART     4u /* of retain_bytes: one snapshot for so much of it */
+
+/* Is one wanted so that the limits, or somebody, can let go of more? */
+static bool is_in_the_way(const struct rt_feed *feed, uint64_t since, uint64_t age_ns)
+{
+	const struct rt_feed_config *config = feed->config;
+	const struct rt_retention *keep = &feed->retention;
+	const struct rt_log *log = &feed->journal.log;
+	uint64_t below = rt_max(keep->trim_to, keep->age_to);
+
+	if (below && (!keep->n_kept || keep->newest + 1 < below))
+		return true;
+	if (feed->journal.out_of_space && since)
+		return true;
+	if (log->oldest == log->segment_first && !config->max_age)
+		return false; /* the newest segment stays anyway */
+	if (config->retain_bytes && log->n_bytes > config->retain_bytes &&
+	    since >= config->retain_bytes / LEAST_PART)
+		return true;
+	if (config->retain_age && age_ns >= config->retain_age * NS_PER_S / LEAST_PART)
+		return true;
+	return config->max_age && age_ns >= config->max_age * NS_PER_S / 2;
+}
+
+/* Bytes of log that a snapshot is made of, if nothing else asks for one. */
+static uint64_t due_bytes(const struct rt_feed *feed)
+{
+	return rt_min(rt_max(TIMES_ITS_SIZE * feed->retention.file_size, WORTH_IT),
+		      feed->config->snapshot_bytes);
+}
+
+bool rt_retention_is_due(const struct rt_feed *feed)
+{
+	const struct rt_feed_config *config = feed->config;
+	const struct rt_retention *keep = &feed->retention;
+	uint64_t since = feed->journal.log.n_since - keep->newest_since;
+	uint64_t now = rt_now_ns(CLOCK_REALTIME);
+	uint64_t begun = keep->n_kept ? keep->created_ns : keep->opened_ns;
+	uint64_t age_ns = now > begun ? now - begun : 0;
+
+	if (keep->asked > keep->answered)
+		return true;
+	if (keep->n_kept && keep->newest == rt_writer_head(feed->writer))
+		return false;
+	if (since >= due_bytes(feed))
+		return true;
+	if (config->snapshot_age && age_ns >= config->snapshot_age * NS_PER_S)
+		return true;
+	return is_in_the_way(feed, since, age_ns);
+}
+
+bool rt_retention_is_urgent(const struct rt_feed *feed)
+{
+	const struct rt_retention *keep = &feed->retention;
+	const struct rt_journal *journal = &feed->journal;
+	uint64_t most = feed->config->retain_bytes;
+
+	return keep->asked > keep->answered || keep->trim_to || keep->age_to ||
+	       journal->out_of_space ||
+	       (most && journal->log.n_bytes > most + most / LEAST_PART) ||
+	       journal->log.n_since - keep->newest_since >= 2 * due_bytes(feed);
+}
