@@ -2,15 +2,18 @@
 /*
  * bench_disk.c RINGTAILD - durability `disk` beside bare write and fdatasync
  *
- * One publisher that waits for each answer, and many with commands in flight whose
- * commits share a sync, with small values and with larger.  The neighbour writes as
- * many bytes at once as the daemon did, into a file reserved as its segments are, and
- * syncs; rounds in turn. $RINGTAIL_BENCH_DISK is where both files lie.
+ * One publisher that waits for each answer; some that do, whose commits share a sync;
+ * and many with commands in flight, with small values and with larger.  The neighbour
+ * writes as many bytes at once as the daemon did and syncs, rounds in turn: into a file
+ * that is reserved, and, which is the limit of the disk, over one that has been written
+ * before.  One thread publishes, so where batches become large the processors are the
+ * limit, and not the disk.  $RINGTAIL_BENCH_DISK is where all files lie.
  */
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -29,7 +32,7 @@
 #define REPLY_LEN    5u
 
 static char data[] = "rt-bench-XXXXXX";
-static char bare_path[64], socket_path[64];
+static char socket_path[64];
 static int daemon_pid;
 
 static void clean_up(void)
@@ -81,18 +84,51 @@ static double publish_p50(int fd, unsigned n)
 	return b_median(&samples);
 }
 
-static int open_bare(void)
-{
-	static const char header[START];
-	int fd = open(bare_path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+/* What is written beside the daemon. */
+struct bare {
+	int fd;
+	bool is_written; /* before: over and over; else it is always new */
+	uint64_t at;
+};
 
-	if (fd < 0 || fallocate(fd, 0, 0, SEGMENT) < 0 ||
-	    pwrite(fd, header, sizeof(header), 0) != sizeof(header) || fsync(fd) < 0)
-		(void)fail(bare_path);
-	return fd;
+static void begin_bare(struct bare *bare)
+{
+	bare->at = START;
+	if (bare->is_written)
+		return;
+	if (ftruncate(bare->fd, 0) < 0 || fallocate(bare->fd, 0, 0, SEGMENT) < 0 ||
+	    fsync(bare->fd) < 0)
+		(void)fail("reserve");
 }
 
-static double bare_p50(int fd, uint64_t *at, size_t size, unsigned n)
+/* In small pieces, as large folios are slow to write back in part. */
+static void write_all(int fd)
+{
+	static const char zeros[16384];
+
+	for (uint64_t at = 0; at < SEGMENT; at += sizeof(zeros))
+		if (pwrite(fd, zeros, sizeof(zeros), (off_t)at) != sizeof(zeros))
+			(void)fail("write");
+	if (fsync(fd) < 0)
+		(void)fail("sync");
+}
+
+static struct bare open_bare(const char *name, bool is_written)
+{
+	struct bare bare = { .is_written = is_written };
+	char path[64];
+
+	(void)snprintf(path, sizeof(path), "%s/%s", data, name);
+	bare.fd = open(path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+	if (bare.fd < 0)
+		(void)fail(path);
+	if (is_written)
+		write_all(bare.fd);
+	begin_bare(&bare);
+	return bare;
+}
+
+static double bare_p50(struct bare *bare, size_t size, unsigned n)
 {
 	struct b_samples samples = { .n = 0 };
 	char *bytes = malloc(size);
@@ -103,12 +139,12 @@ static double bare_p50(int fd, uint64_t *at, size_t size, unsigned n)
 	for (unsigned i = 0; i < n; i++) {
 		uint64_t begun = b_clock_ns();
 
-		if (*at + size > SEGMENT)
-			*at = START;
-		if (pwrite(fd, bytes, size, (off_t)*at) != (ssize_t)size ||
-		    fdatasync(fd) < 0)
+		if (bare->at + size > SEGMENT)
+			begin_bare(bare);
+		if (pwrite(bare->fd, bytes, size, (off_t)bare->at) != (ssize_t)size ||
+		    fdatasync(bare->fd) < 0)
 			(void)fail("write");
-		*at += size;
+		bare->at += size;
 		b_add(&samples, (double)(b_clock_ns() - begun) / 1000);
 	}
 	free(bytes);
@@ -119,14 +155,20 @@ static double bare_p50(int fd, uint64_t *at, size_t size, unsigned n)
 
 struct kind {
 	const char *name;
+	unsigned n_publishers;
+	unsigned in_flight; /* commands of each */
 	unsigned value_len;
-	unsigned in_flight; /* commands of each publisher */
 };
 
 static const struct kind kinds[] = {
-	{ "log, disk, 64 publishers", 64, 16 },
-	{ "log, disk, the same, 1 KiB", 1024, 16 },
-	{ "log, disk, the same, 16 KiB", 16384, 4 },
+	{ "4 publishers, 64 B", 4, 1, 64 },
+	{ "16 publishers, 64 B", 16, 1, 64 },
+	{ "16 publishers, 1 KiB", 16, 1, 1024 },
+	{ "64 publishers, 64 B", 64, 1, 64 },
+	{ "64 publishers, 1 KiB", 64, 1, 1024 },
+	{ "64 x 16 in flight, 64 B", 64, 16, 64 },
+	{ "64 x 16 in flight, 1 KiB", 64, 16, 1024 },
+	{ "64 x 4 in flight, 16 KiB", 64, 4, 16384 },
 };
 
 static char *commands[N_PUBLISHERS];
@@ -160,30 +202,31 @@ static void send_some(int fd, unsigned publisher)
 }
 
 /* Each has @in_flight commands on the way; sends the next when all are answered. */
-static void publish_many(int *fds, unsigned in_flight, unsigned n_rounds)
+static void publish_many(const int *fds, const struct kind *kind, unsigned n_rounds)
 {
+	unsigned in_flight = kind->in_flight, n = kind->n_publishers, open_ones = n;
+	unsigned due[N_PUBLISHERS], rounds[N_PUBLISHERS];
 	struct pollfd polls[N_PUBLISHERS];
-	unsigned due[N_PUBLISHERS], rounds[N_PUBLISHERS], open_ones = N_PUBLISHERS;
 
-	for (unsigned i = 0; i < N_PUBLISHERS; i++) {
+	for (unsigned i = 0; i < n; i++) {
 		polls[i] = (struct pollfd){ .fd = fds[i], .events = POLLIN };
 		due[i] = in_flight * REPLY_LEN;
 		rounds[i] = n_rounds;
 		send_some(fds[i], i);
 	}
-	while (open_ones && poll(polls, N_PUBLISHERS, -1) > 0) {
-		for (unsigned i = 0; i < N_PUBLISHERS; i++) {
+	while (open_ones && poll(polls, n, -1) > 0) {
+		for (unsigned i = 0; i < n; i++) {
 			char replies[64 * REPLY_LEN];
-			ssize_t n;
+			ssize_t len;
 
 			if (!(polls[i].revents & POLLIN))
 				continue;
-			n = recv(fds[i], replies,
-				 due[i] < sizeof(replies) ? due[i] : sizeof(replies),
-				 0);
-			if (n <= 0 || memchr(replies, '-', (size_t)n))
+			len = recv(fds[i], replies,
+				   due[i] < sizeof(replies) ? due[i] : sizeof(replies),
+				   0);
+			if (len <= 0 || memchr(replies, '-', (size_t)len))
 				(void)fail("replies");
-			due[i] -= (unsigned)n;
+			due[i] -= (unsigned)len;
 			if (due[i])
 				continue;
 			if (!--rounds[i]) {
@@ -232,13 +275,13 @@ struct many {
 	size_t batch;
 };
 
-static struct many many_rate(int *fds, unsigned in_flight, unsigned n_rounds)
+static struct many many_rate(const int *fds, const struct kind *kind, unsigned n_rounds)
 {
 	uint64_t bytes, batches, bytes_before, batches_before, begun, ns;
 
 	measure_log(&bytes_before, &batches_before);
 	begun = b_clock_ns();
-	publish_many(fds, in_flight, n_rounds);
+	publish_many(fds, kind, n_rounds);
 	ns = b_clock_ns() - begun;
 	measure_log(&bytes, &batches);
 	bytes -= bytes_before;
@@ -248,60 +291,74 @@ static struct many many_rate(int *fds, unsigned in_flight, unsigned n_rounds)
 	return (struct many){ (double)bytes * 1000 / (double)ns, bytes / batches };
 }
 
-static double bare_rate(int fd, uint64_t *at, size_t size, unsigned n)
+static double bare_rate(struct bare *bare, size_t size, unsigned n)
 {
 	uint64_t begun = b_clock_ns();
 
-	(void)bare_p50(fd, at, size, n);
+	(void)bare_p50(bare, size, n);
 	return (double)size * n * 1000 / (double)(b_clock_ns() - begun);
+}
+
+static void run_kind(const struct kind *kind, const int *fds, struct bare bares[2],
+		     unsigned rounds, unsigned n)
+{
+	unsigned n_commands = kind->n_publishers * kind->in_flight;
+	struct b_pair reserved = { 0 }, written = { 0 };
+	size_t size = 0;
+
+	make_commands(kind);
+	for (unsigned i = 0; i < rounds; i++) {
+		/* As many batches as there are writes beside it, about. */
+		struct many many = many_rate(fds, kind, n * 256 / n_commands + n / 3);
+
+		size = many.batch;
+		b_pair_add(&reserved, bare_rate(&bares[0], size, n), many.rate);
+		b_pair_add(&written, bare_rate(&bares[1], size, n), many.rate);
+	}
+	b_report(kind->name, "MB/s", "write+fdatasync", &reserved);
+	b_report("  the same", "MB/s", "overwrite+fdatasync", &written);
+	b_report_alone("  bytes in a write", "B", (double)size);
+}
+
+static void run_one(int fd, struct bare bares[2], unsigned rounds, unsigned n)
+{
+	struct b_pair reserved = { 0 }, written = { 0 };
+	uint64_t bytes = 0, batches = 1;
+
+	for (unsigned i = 0; i < rounds; i++) {
+		double ours = publish_p50(fd, n);
+
+		if (!i)
+			measure_log(&bytes, &batches);
+		b_pair_add(&reserved, bare_p50(&bares[0], bytes / batches, n), ours);
+		b_pair_add(&written, bare_p50(&bares[1], bytes / batches, n), ours);
+	}
+	b_report("one publisher, 64 B, p50", "us", "write+fdatasync", &reserved);
+	b_report("  the same", "us", "overwrite+fdatasync", &written);
 }
 
 int main(int argc, char **argv)
 {
-	unsigned rounds = (unsigned)b_option(argc, argv, "rounds", 7);
-	unsigned n = (unsigned)b_option(argc, argv, "n", 300);
+	unsigned rounds = (unsigned)b_option(argc, argv, "--rounds", 7);
+	unsigned n = (unsigned)b_option(argc, argv, "--n", 300);
 	const char *disk = getenv("RINGTAIL_BENCH_DISK");
-	struct b_pair latency = { 0 };
-	uint64_t at = START;
+	char *program = argc < 2 ? NULL : realpath(argv[1], NULL);
 	int fds[N_PUBLISHERS];
-	size_t size = 0;
-	int bare;
+	struct bare bares[2];
 
-	if (argc < 2 || argv[1][0] == '-' || chdir(disk ? disk : "/var/tmp") < 0 ||
-	    !mkdtemp(data))
+	if (!program || chdir(disk ? disk : "/var/tmp") < 0 || !mkdtemp(data))
 		return fail("bench_disk RINGTAILD [--rounds=N] [--n=N]");
 	(void)b_dir(); /* goes away after the daemon */
 	(void)atexit(clean_up);
-	(void)snprintf(bare_path, sizeof(bare_path), "%s/bare", data);
 	(void)snprintf(socket_path, sizeof(socket_path), "%s/socket", data);
-	start_daemon(argv[1]);
+	start_daemon(program);
+	free(program);
 	for (unsigned i = 0; i < N_PUBLISHERS; i++)
 		fds[i] = b_daemon_connect(socket_path);
-	bare = open_bare();
-	for (unsigned i = 0; i < rounds; i++) {
-		double ours = publish_p50(fds[0], n);
-		uint64_t bytes, batches;
-
-		if (!i) {
-			measure_log(&bytes, &batches);
-			size = bytes / batches;
-		}
-		b_pair_add(&latency, bare_p50(bare, &at, size, n), ours);
-	}
-	b_report("SET, disk, one publisher, p50", "us", "write+fdatasync", &latency);
-	for (size_t k = 0; k < sizeof(kinds) / sizeof(kinds[0]); k++) {
-		const struct kind *kind = &kinds[k];
-		struct b_pair rate = { 0 };
-
-		make_commands(kind);
-		for (unsigned i = 0; i < rounds; i++) {
-			struct many many = many_rate(fds, kind->in_flight, n / 4 + 1);
-
-			size = many.batch;
-			b_pair_add(&rate, bare_rate(bare, &at, size, n), many.rate);
-		}
-		b_report(kind->name, "MB/s", "write+fdatasync", &rate);
-		b_report_alone("  bytes in a write", "B", (double)size);
-	}
+	bares[0] = open_bare("reserved", false);
+	bares[1] = open_bare("written", true);
+	run_one(fds[0], bares, rounds, n);
+	for (size_t k = 0; k < sizeof(kinds) / sizeof(kinds[0]); k++)
+		run_kind(&kinds[k], fds, bares, rounds, n);
 	return 0;
 }

@@ -27,6 +27,7 @@
 #include "shm/ring.h"
 #include "store/log.h"
 
+struct rt_preparer;
 struct rt_syncer;
 
 /* A batch that is with the syncer. */
@@ -46,15 +47,17 @@ struct rt_journal {
 	unsigned n_flights;
 	unsigned first_flight;
 	uint64_t flight_bytes;
-	bool has_offer;           /* the newest may be taken back */
-	struct rt_syncer *syncer; /* NULL: batches are written by the caller */
-	bool has_loop;            /* there is somebody who syncs for `os` */
-	bool is_rolling;          /* what gathers is for a segment that has to wait */
-	bool broken;              /* a batch was lost: nothing more is taken */
-	uint64_t round;           /* the newest that has ended */
-	uint64_t settled_round;   /* what was changed up to it is in history */
-	uint64_t n_settled;       /* batches that are in history, or were lost */
-	uint64_t time_ns;         /* of the commits to come */
+	bool has_offer;               /* the newest may be taken back */
+	struct rt_syncer *syncer;     /* NULL: batches are written by the caller */
+	struct rt_preparer *preparer; /* of segments to come, for `disk`, or NULL */
+	uint64_t to_prepare;          /* bytes that it has not been told of */
+	bool has_loop;                /* there is somebody who syncs for `os` */
+	bool is_rolling;        /* what gathers is for a segment that has to wait */
+	bool broken;            /* a batch was lost: nothing more is taken */
+	uint64_t round;         /* the newest that has ended */
+	uint64_t settled_round; /* what was changed up to it is in history */
+	uint64_t n_settled;     /* batches that are in history, or were lost */
+	uint64_t time_ns;       /* of the commits to come */
 	uint64_t txn_bytes; /* keys, values and previous ones of the open transaction */
 	int sync_fd;        /* being synced by the loop; -1: none */
 	uint64_t sync_seq;

@@ -9,9 +9,17 @@
 #include <fcntl.h>
 
 #include "daemon/log.h"
+#include "daemon/preparer.h"
 #include "daemon/syncer.h"
 
 #define SYNC_EVERY (UINT64_C(8) << 20) /* bytes of log, for `os` */
+
+/* Zeros that are written ahead of the log: at once, and for each byte of it; not for
+ * large batches, of which a sync takes its time for the data. */
+#define PREPARE_FIRST (UINT64_C(4) << 20)
+#define PREPARE_PART  2u
+#define PREPARE_EVERY (UINT64_C(128) << 10)
+#define PREPARE_MAX   (UINT64_C(32) << 10)
 
 /*
  * ---- Into the ring ----
@@ -133,10 +141,53 @@ static int say_room(struct rt_journal *j, int r)
 	return r;
 }
 
+static bool fits(const struct rt_log *log, uint64_t size)
+{
+	return log->fd >= 0 && size <= log->segment_end - log->offset;
+}
+
+/* The next segment is needed: as far as it has been prepared. */
+static void take_prepared(struct rt_journal *j)
+{
+	int fd;
+	uint64_t size = rt_preparer_take(j->preparer, &fd);
+
+	if (size)
+		rt_log_adopt_spare(&j->log, fd, size);
+}
+
+/* It has begun; now for the one behind it. */
+static void prepare_next(struct rt_journal *j)
+{
+	rt_preparer_begin(j->preparer, j->log.config.segment_size);
+	rt_preparer_allow(j->preparer, PREPARE_FIRST);
+	j->to_prepare = 0;
+}
+
+/* The log has become longer by a batch of @size bytes. */
+static void prepare_more(struct rt_journal *j, uint64_t size)
+{
+	if (!j->preparer || size >= PREPARE_MAX)
+		return;
+	j->to_prepare += PREPARE_PART * size;
+	if (j->to_prepare < PREPARE_EVERY)
+		return;
+	rt_preparer_allow(j->preparer, j->to_prepare);
+	j->to_prepare = 0;
+}
+
 /* Room for a batch of @size bytes; nothing may be in flight. */
 static int place(struct rt_journal *j, uint64_t size, int *ret_fd, uint64_t *ret_offset)
 {
-	return say_room(j, rt_log_place(&j->log, size, &j->fault, ret_fd, ret_offset));
+	bool ends = j->preparer && !fits(&j->log, size) && !j->log.failed;
+	int r;
+
+	if (ends)
+		take_prepared(j);
+	r = say_room(j, rt_log_place(&j->log, size, &j->fault, ret_fd, ret_offset));
+	if (ends && r >= 0)
+		prepare_next(j);
+	return r;
 }
 
 /*
@@ -147,13 +198,12 @@ static int place(struct rt_journal *j, uint64_t size, int *ret_fd, uint64_t *ret
 static int find_room(struct rt_journal *j, uint64_t size)
 {
 	const struct rt_log *log = &j->log;
-	bool fits = log->fd >= 0 && size <= log->segment_end - log->offset;
 	uint64_t offset;
 	int fd;
 	int r;
 
-	if (fits || !j->has_loop || log->config.mode != RT_LOG_OS || !log->unsynced ||
-	    log->failed)
+	if (fits(log, size) || !j->has_loop || log->config.mode != RT_LOG_OS ||
+	    !log->unsynced || log->failed)
 		return place(j, size, &fd, &offset);
 	r = say_room(j, rt_log_reserve(&j->log, size, &j->fault));
 	j->is_rolling = !r;
@@ -200,6 +250,7 @@ static int land(struct rt_journal *j)
 	}
 	rt_log_wrote(&j->log, &flight->batch);
 	count_sync(j, job.duration_ns);
+	prepare_more(j, flight->batch.len);
 	show(j, &flight->batch);
 	j->settled_round = flight->round;
 	return 0;
@@ -278,6 +329,14 @@ static int append(struct rt_journal *j)
 
 	if (rt_batch_is_empty(&j->batch))
 		return 0;
+	if (j->preparer && !fits(&j->log, j->batch.len)) {
+		uint64_t offset;
+		int fd;
+
+		r = place(j, j->batch.len, &fd, &offset);
+		if (r < 0)
+			return lose(j, r);
+	}
 	begun_ns = j->log.config.mode == RT_LOG_DISK ? rt_now_ns(CLOCK_MONOTONIC) : 0;
 	r = rt_log_append(&j->log, &j->batch, &j->fault);
 	j->is_rolling = false;
@@ -285,6 +344,7 @@ static int append(struct rt_journal *j)
 		return lose(j, r);
 	if (begun_ns) /* with the write, which is part of the price */
 		count_sync(j, rt_now_ns(CLOCK_MONOTONIC) - begun_ns);
+	prepare_more(j, j->batch.len);
 	show(j, &j->batch);
 	rt_batch_reset(&j->batch, j->batch.first_seq + j->batch.n_events);
 	j->settled_round = j->round;
@@ -364,10 +424,17 @@ int rt_journal_push(struct rt_journal *j, uint64_t round, bool wait)
 
 int rt_journal_detach(struct rt_journal *j, int wake_fd)
 {
+	int r;
+
 	j->has_loop = true;
 	if (!j->has_log || j->log.config.mode != RT_LOG_DISK || j->syncer)
 		return 0;
-	return rt_syncer_open(wake_fd, &j->syncer);
+	r = rt_syncer_open(wake_fd, &j->syncer);
+	if (!r)
+		r = rt_preparer_open(&j->log, &j->preparer);
+	if (!r)
+		prepare_next(j);
+	return r;
 }
 
 /*

@@ -12,6 +12,7 @@
 #include <sys/stat.h>
 
 #include "daemon/log.h"
+#include "daemon/preparer.h"
 #include "daemon/syncer.h"
 #include "shm/lock.h"
 #include "store/log_read.h"
@@ -568,6 +569,8 @@ void rt_journal_close(struct rt_journal *j, bool closed)
 	j->sync_fd = -1;
 	rt_syncer_close(j->syncer);
 	j->syncer = NULL;
+	rt_preparer_close(j->preparer);
+	j->preparer = NULL;
 	if (closed && j->has_log)
 		close_log(j);
 	rt_log_drop(&j->log);

@@ -37,6 +37,18 @@ int rt_file_write(const struct rt_log_io *io, int fd, const void *data, size_t l
 	return 0;
 }
 
+int rt_file_reserve(const struct rt_log_io *io, int fd, uint64_t size)
+{
+	int r;
+
+	do {
+		r = rt_io_of(io)->fallocate(fd, 0, 0, (off_t)size) < 0 ? -errno : 0;
+	} while (r == -EINTR);
+	if (r == -EOPNOTSUPP) /* then writes can meet a full disk; that is handled */
+		r = ftruncate(fd, (off_t)size) < 0 ? -errno : 0;
+	return r;
+}
+
 int rt_file_sync(const struct rt_log_io *io, int fd)
 {
 	int r;

@@ -23,6 +23,9 @@ const struct rt_log_io *rt_io_of(const struct rt_log_io *io);
 int rt_file_write(const struct rt_log_io *io, int fd, const void *data, size_t len,
 		  uint64_t at);
 
+/* Room for @size bytes, if the file system can promise that; negative errno. */
+int rt_file_reserve(const struct rt_log_io *io, int fd, uint64_t size);
+
 /* The data is on disk; negative errno. */
 int rt_file_sync(const struct rt_log_io *io, int fd);
 

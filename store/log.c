@@ -37,21 +37,6 @@ static int give_access(const struct rt_log *log, int fd)
 				  log->config.gid);
 }
 
-static int reserve(const struct rt_log *log, int fd, uint64_t size)
-{
-	int r;
-
-	do {
-		r = rt_io_of(log->config.io)->fallocate(fd, 0, 0, (off_t)size) < 0
-			    ? -errno
-			    : 0;
-	} while (r == -EINTR);
-	if (r ==
-	    -EOPNOTSUPP) /* then its writes can meet a full disk; that is handled */
-		r = ftruncate(fd, (off_t)size) < 0 ? -errno : 0;
-	return r;
-}
-
 static int write_header(struct rt_log *log, int fd, uint64_t salt)
 {
 	union {
@@ -101,7 +86,7 @@ static int make_spare(struct rt_log *log, uint64_t size)
 
 	if (fd < 0)
 		return -errno;
-	r = reserve(log, fd, size);
+	r = rt_file_reserve(log->config.io, fd, size);
 	if (r < 0) {
 		(void)unlinkat(log->dir_fd, RT_LOG_SPARE_NAME, 0);
 		return r;
@@ -134,6 +119,18 @@ int rt_log_reserve(struct rt_log *log, uint64_t size, struct rt_fault *fault)
 	int r = need_spare(log, RT_LOG_START + size);
 
 	return r < 0 ? fail(log, fault, "reserve a segment", r) : 0;
+}
+
+void rt_log_adopt_spare(struct rt_log *log, int fd, uint64_t size)
+{
+	drop_spare(log);
+	if (renameat(log->dir_fd, RT_LOG_NEXT_NAME, log->dir_fd, RT_LOG_SPARE_NAME) <
+	    0) {
+		(void)close(fd); /* another is made when it is needed */
+		return;
+	}
+	log->spare_fd = fd;
+	log->spare_size = size;
 }
 
 /* A whole segment under its name, or nothing. */

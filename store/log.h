@@ -30,7 +30,9 @@ enum rt_log_mode {
 	RT_LOG_DISK = 3,   /* synced before it is visible */
 };
 
-#define RT_LOG_SPARE_NAME  ".segment.new" /* of a segment that has not begun */
+/* Of a segment that has not begun, and of one that somebody else prepares. */
+#define RT_LOG_SPARE_NAME  ".segment.new"
+#define RT_LOG_NEXT_NAME   ".segment.next"
 #define RT_LOG_SEGMENT_MIN (UINT64_C(64) << 10)
 #define RT_LOG_SEGMENT_MAX (UINT64_C(1) << 32)
 #define RT_LOG_INDEX_EVERY (UINT64_C(64) << 10) /* bytes between two index entries */
@@ -143,6 +145,12 @@ int rt_log_place(struct rt_log *log, uint64_t size, struct rt_fault *fault, int 
  * the disk is filled with until then.  Negative, with a text: nothing is changed.
  */
 int rt_log_reserve(struct rt_log *log, uint64_t size, struct rt_fault *fault);
+
+/*
+ * The same with a file that was prepared under RT_LOG_NEXT_NAME: @fd, which is the
+ * log's from now on, of @size bytes that are reserved.
+ */
+void rt_log_adopt_spare(struct rt_log *log, int fd, uint64_t size);
 
 /* Bytes of batches that a reserved segment takes; 0 if there is none. */
 RT_INLINE uint64_t rt_log_reserved(const struct rt_log *log)

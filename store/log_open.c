@@ -291,6 +291,7 @@ int rt_log_open(const char *path, const struct rt_log_config *config,
 	if (r < 0)
 		return r;
 	(void)unlinkat(log.dir_fd, RT_LOG_SPARE_NAME, 0); /* a crash may leave one */
+	(void)unlinkat(log.dir_fd, RT_LOG_NEXT_NAME, 0);
 	*ret = log;
 	log = RT_LOG_NONE;
 	return 0;
