@@ -9,13 +9,13 @@
 #include <errno.h>
 #include <linux/futex.h>
 #include <pthread.h>
-#include <signal.h>
 #include <sys/eventfd.h>
 #include <sys/syscall.h>
 #include <time.h>
 
 #include "client/pollfd.h"
 #include "shm/segment.h"
+#include "shm/thread.h"
 
 #ifndef SYS_futex_waitv
 #define SYS_futex_waitv 449
@@ -141,17 +141,11 @@ static void *help(void *arg)
 static struct helper *start_helper(void)
 {
 	struct helper *helper = calloc(1, sizeof(*helper));
-	sigset_t all, old;
-	int e;
 
 	if (!helper)
 		return NULL;
 	(void)pthread_mutex_init(&helper->lock, NULL);
-	(void)sigfillset(&all);
-	(void)pthread_sigmask(SIG_SETMASK, &all, &old); /* signals are the program's */
-	e = pthread_create(&helper->thread, NULL, help, helper);
-	(void)pthread_sigmask(SIG_SETMASK, &old, NULL);
-	if (e) {
+	if (rt_thread_start(&helper->thread, help, helper) < 0) {
 		free(helper);
 		return NULL;
 	}

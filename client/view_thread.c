@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 #include <errno.h>
-#include <signal.h>
 #include <time.h>
 
 #include "client/view.h"
+#include "shm/thread.h"
 
 /*
  * The thread looks up so often by itself, so that the seq of a view whose filters match
@@ -136,25 +136,20 @@ void rt_view_thread_fini(struct ringtail_view *view)
 	(void)pthread_cond_destroy(&view->moved);
 }
 
-/* Signals are for the program's own threads. */
 int rt_view_thread_start(struct ringtail_view *view)
 {
-	sigset_t all, before;
-	int e;
+	int r;
 
 	view->stats.size = sizeof(view->stats);
 	(void)ringtail_get_stats(view->reader, &view->stats); /* the size is right */
 	view->threaded = true;
-	(void)sigfillset(&all);
-	(void)pthread_sigmask(SIG_SETMASK, &all, &before);
-	e = pthread_create(&view->thread, NULL, keep_up, view);
-	(void)pthread_sigmask(SIG_SETMASK, &before, NULL);
-	if (!e)
+	r = rt_thread_start(&view->thread, keep_up, view);
+	if (!r)
 		return 0;
 	view->threaded = false;
 	rt_fault_set(rt_open_fault(), "no thread for a view of feed '%s': %s",
-		     view->reader->segment.geo.name, strerror(e));
-	return -e;
+		     view->reader->segment.geo.name, strerror(-r));
+	return r;
 }
 
 void rt_view_thread_end(struct ringtail_view *view)

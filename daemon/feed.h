@@ -44,17 +44,18 @@ struct rt_feed_counts {
 
 struct rt_feed {
 	const struct rt_feed_config *config;
-	struct rt_writer *writer; /* NULL: not served, `reason` says why */
-	bool is_awaited; /* it will be soon: who wants something of it is held */
+	struct rt_writer *writer;   /* NULL: not served, `reason` says why */
 	struct rt_renewal *renewal; /* a thread has what else is here; see renew.h */
 	struct rt_journal journal;
-	bool failed;    /* while it was served; what was not flushed then is lost */
-	uint64_t round; /* the newest that has ended */
+	bool failed;     /* while it was served; what was not flushed then is lost */
+	bool is_awaited; /* it will be served soon: who wants something of it is held */
+	bool stuck;      /* the log took no deletes: again with the next tick */
+	bool log_access_due;   /* the ring has moved, its log could not follow yet */
+	uint64_t round;        /* the newest that has ended */
 	uint64_t failed_round; /* the round when it did */
 	struct rt_table table;
 	struct rt_lives lives;   /* of those in the table that end by themselves */
 	struct rt_holder *ended; /* holders whose keys are still to be deleted */
-	bool stuck;              /* the log took no deletes: again with the next tick */
 	uint64_t now_ms;         /* for deadlines; of rt_feed_set_time() */
 	struct rt_undo *undo;
 	size_t n_undo;
@@ -69,7 +70,6 @@ struct rt_feed {
 	struct rt_retention retention;
 	unsigned n_stale_syncs; /* of logs that were left; to be passed over */
 	int stale_result;       /* of the last of those */
-	bool log_access_due;    /* the ring has moved, its log could not follow yet */
 	uint64_t rebuilt_from;  /* oldest seq that the table was built from */
 	unsigned ticks;
 	char reason[512];

@@ -2,13 +2,13 @@
 #include "daemon/renew.h"
 
 #include <errno.h>
-#include <signal.h>
 #include <sys/eventfd.h>
 
 #include "daemon/log.h"
 #include "daemon/release.h"
 #include "daemon/renew_parts.h"
 #include "daemon/session.h"
+#include "shm/thread.h"
 
 static struct rt_renewal *new_renewal(struct rt_server *server, struct rt_feed *feed,
 				      enum rt_renew_kind kind)
@@ -114,19 +114,6 @@ static void *run(void *arg)
 	/* Fails only when it is full: then a wake is due already. */
 	(void)eventfd_write(wake_fd, 1);
 	return NULL;
-}
-
-/* With all signals blocked: they are for others. */
-static int start(struct rt_renewal *r)
-{
-	sigset_t all, was;
-	int error;
-
-	(void)sigfillset(&all);
-	(void)pthread_sigmask(SIG_SETMASK, &all, &was); /* cannot fail */
-	error = pthread_create(&r->thread, NULL, run, r);
-	(void)pthread_sigmask(SIG_SETMASK, &was, NULL);
-	return -error;
 }
 
 /*
@@ -257,7 +244,7 @@ static int hand_to_thread(struct rt_renewal *r)
 	int error;
 
 	hand_over(r);
-	error = start(r);
+	error = rt_thread_start(&r->thread, run, r);
 	if (error < 0)
 		give_back(r);
 	return error;

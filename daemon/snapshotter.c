@@ -4,12 +4,12 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <sched.h>
-#include <signal.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 #include "shm/segment.h"
+#include "shm/thread.h"
 
 #define NICENESS   10
 #define NICEST     19                   /* there is nothing beyond */
@@ -277,20 +277,12 @@ void rt_snapshotter_fini(struct rt_snapshotter *s)
 	s->started = false;
 }
 
-/* With all signals blocked: they are for others. */
 static int start(struct rt_snapshotter *s)
 {
-	sigset_t all, was;
-	int r;
+	int r = s->started ? 0 : rt_thread_start(&s->thread, run, s);
 
-	if (s->started)
-		return 0;
-	(void)sigfillset(&all);
-	(void)pthread_sigmask(SIG_SETMASK, &all, &was);
-	r = pthread_create(&s->thread, NULL, run, s);
-	(void)pthread_sigmask(SIG_SETMASK, &was, NULL);
-	s->started = !r;
-	return -r;
+	s->started |= !r;
+	return r;
 }
 
 int rt_snapshotter_submit(struct rt_snapshotter *s, struct rt_snap_job *job)

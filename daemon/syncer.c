@@ -3,12 +3,11 @@
 
 #include <assert.h>
 #include <errno.h>
-#include <pthread.h>
-#include <signal.h>
 #include <stdatomic.h>
 #include <sys/eventfd.h>
 
 #include "shm/segment.h"
+#include "shm/thread.h"
 
 struct rt_syncer {
 	pthread_t thread;
@@ -76,19 +75,6 @@ static void *work(void *arg)
 	return NULL;
 }
 
-/* With all signals blocked: they are the loop's. */
-static int start_thread(struct rt_syncer *syncer)
-{
-	sigset_t all, before;
-	int e;
-
-	(void)sigfillset(&all);
-	(void)pthread_sigmask(SIG_SETMASK, &all, &before); /* cannot fail */
-	e = pthread_create(&syncer->thread, NULL, work, syncer);
-	(void)pthread_sigmask(SIG_SETMASK, &before, NULL);
-	return -e;
-}
-
 int rt_syncer_open(int wake_fd, struct rt_syncer **ret)
 {
 	struct rt_syncer *syncer = calloc(1, sizeof(*syncer));
@@ -100,7 +86,7 @@ int rt_syncer_open(int wake_fd, struct rt_syncer **ret)
 	(void)pthread_mutex_init(&syncer->mutex, NULL); /* cannot fail on Linux */
 	(void)pthread_cond_init(&syncer->offered, NULL);
 	(void)pthread_cond_init(&syncer->done, NULL);
-	r = start_thread(syncer);
+	r = rt_thread_start(&syncer->thread, work, syncer);
 	if (r < 0) {
 		free(syncer);
 		return r;

@@ -6,7 +6,6 @@
 #include <limits.h>
 #include <linux/futex.h>
 #include <pthread.h>
-#include <signal.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
 #include <time.h>
@@ -14,6 +13,7 @@
 #include "shm/bell.h"
 #include "shm/order.h"
 #include "shm/segment.h"
+#include "shm/thread.h"
 
 #define SWEEP_NS UINT64_C(1000000)
 
@@ -163,17 +163,13 @@ static void *keep(void *unused)
 
 static int start_thread(void)
 {
-	sigset_t all, old;
 	int r;
 
 	keeper.stop = false;
 	rt_store32(&keeper.started, 0);
-	(void)sigfillset(&all);
-	(void)pthread_sigmask(SIG_SETMASK, &all, &old); /* signals are the program's */
-	r = pthread_create(&keeper.thread, NULL, keep, NULL);
-	(void)pthread_sigmask(SIG_SETMASK, &old, NULL);
-	if (r)
-		return -r;
+	r = rt_thread_start(&keeper.thread, keep, NULL);
+	if (r < 0)
+		return r;
 	(void)pthread_setname_np(keeper.thread, "ringtail-keeper");
 	while (!rt_load32(&keeper.started))
 		futex_wait(&keeper.started, 0, UINT64_C(1000000000));
