@@ -2,10 +2,8 @@
 # SPDX-License-Identifier: MIT
 #
 # test_tool_completion.sh - what bash offers after the words of a ringtail command
-# shellcheck source=tests/support/daemon.sh
-. "$RINGTAIL_SOURCE_ROOT/tests/support/daemon.sh"
-
-[ -x "${RINGTAIL_TEST_TOOL:-}" ] || { echo "skipped: ringtail is not built"; exit 77; }
+# shellcheck source=tests/support/tool.sh
+. "$RINGTAIL_SOURCE_ROOT/tests/support/tool.sh"
 
 daemon_start --feed alpha,size=1M --feed beta,size=1M
 ringtail() { tool "$@"; }

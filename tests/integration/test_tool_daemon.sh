@@ -2,39 +2,16 @@
 # SPDX-License-Identifier: MIT
 #
 # test_tool_daemon.sh - ringtail get, put, del, publish and load, with a daemon
-# shellcheck source=tests/support/daemon.sh
-. "$RINGTAIL_SOURCE_ROOT/tests/support/daemon.sh"
-
-[ -x "${RINGTAIL_TEST_TOOL:-}" ] || { echo "skipped: ringtail is not built"; exit 77; }
+# shellcheck source=tests/support/tool.sh
+. "$RINGTAIL_SOURCE_ROOT/tests/support/tool.sh"
 
 daemon_start --feed main,size=1M --feed copy,size=1M --feed kept,size=1M,prev_value=yes
-
-# ends CODE COMMAND...: sets $said, what went to standard error
-ends()
-{
-	local want=$1 code=0
-
-	shift
-	said=$("$@" 2>&1 >/dev/null) || code=$?
-	same "$want" "$code" "exit of $* ($said)"
-}
-
-# mentions TEXT: $said has it
-mentions()
-{
-	[[ $said == *"$1"* ]] || fail "wanted '$1' in: $said"
-}
 
 # events FEED AFTER: what came after that seq, as "op key value" lines
 events()
 {
 	(tool watch "$1" --from "$2" --timeout 0 --json || true) |
 		sed -E 's/.*"op":"([a-z]*)","key":"([^"]*)"(,"value":"([^"]*)")?.*/\1 \2 \4/; s/ $//'
-}
-
-head_of()
-{
-	tool info "$1" --json | sed -E 's/.*"head":([0-9]+).*/\1/'
 }
 
 echo "# single keys"

@@ -2,47 +2,17 @@
 # SPDX-License-Identifier: MIT
 #
 # test_tool_log.sh - ringtail verify, repair, dump, trim and info, on the log of a daemon
-# shellcheck source=tests/support/daemon.sh
-. "$RINGTAIL_SOURCE_ROOT/tests/support/daemon.sh"
-
-[ -x "${RINGTAIL_TEST_TOOL:-}" ] || { echo "skipped: ringtail is not built"; exit 77; }
+# shellcheck source=tests/support/tool.sh
+. "$RINGTAIL_SOURCE_ROOT/tests/support/tool.sh"
 
 data=$work/data
 log=$data/main
 daemon_start --data "$data" --feed main,size=1M,segment=64K \
 	--feed bare,size=1M,durability=none
 
-# ends CODE COMMAND...: sets $said, what went to standard error
-ends()
-{
-	local want=$1 code=0
-
-	shift
-	said=$("$@" 2>&1 >/dev/null) || code=$?
-	same "$want" "$code" "exit of $* ($said)"
-}
-
-# mentions TEXT: $said has it
-mentions()
-{
-	[[ $said == *"$1"* ]] || fail "wanted '$1' in: $said"
-}
-
-# number NAME JSON
-number()
-{
-	sed -E "s/.*\"$1\":([0-9]+).*/\1/" <<<"$2"
-}
-
 verified()
 {
 	number "$1" "$(tool verify "${2:-main}" --json)"
-}
-
-# lines FROM TO: tab lines
-lines()
-{
-	seq "$1" "$2" | sed 's/.*/key&\tvalue &/'
 }
 
 echo "# a whole log"

@@ -2,10 +2,8 @@
 # SPDX-License-Identifier: MIT
 #
 # test_tool_readers.sh - ringtail readers, of readers that live, sleep, stop and are gone
-# shellcheck source=tests/support/daemon.sh
-. "$RINGTAIL_SOURCE_ROOT/tests/support/daemon.sh"
-
-[ -x "${RINGTAIL_TEST_TOOL:-}" ] || { echo "skipped: ringtail is not built"; exit 77; }
+# shellcheck source=tests/support/tool.sh
+. "$RINGTAIL_SOURCE_ROOT/tests/support/tool.sh"
 
 daemon_start --feed main,size=1M
 

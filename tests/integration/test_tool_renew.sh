@@ -3,40 +3,11 @@
 #
 # test_tool_renew.sh - ringtail backup, restore and reset: the state is that of the
 #                      file, seq goes on in a new epoch, and readers move over
-# shellcheck source=tests/support/daemon.sh
-. "$RINGTAIL_SOURCE_ROOT/tests/support/daemon.sh"
-
-[ -x "${RINGTAIL_TEST_TOOL:-}" ] || { echo "skipped: ringtail is not built"; exit 77; }
+# shellcheck source=tests/support/tool.sh
+. "$RINGTAIL_SOURCE_ROOT/tests/support/tool.sh"
 
 data=$work/data
 watchers=()
-
-# ends CODE COMMAND...: sets $said, what went to standard error
-ends()
-{
-	local want=$1 code=0
-
-	shift
-	said=$("$@" 2>&1 >/dev/null) || code=$?
-	same "$want" "$code" "exit of $* ($said)"
-}
-
-# mentions TEXT: $said has it
-mentions()
-{
-	[[ $said == *"$1"* ]] || fail "wanted '$1' in: $said"
-}
-
-# number NAME JSON
-number()
-{
-	sed -E "s/.*\"$1\":([0-9]+).*/\1/" <<<"$2"
-}
-
-head_of()
-{
-	number head "$(tool info "$1" --json)"
-}
 
 epoch_of()
 {
@@ -67,11 +38,6 @@ has_line()
 comes()
 {
 	within_patience has_line "$1" "$2" || fail "no '$2' in: $(tail -n 5 "$1")"
-}
-
-lines()
-{
-	seq "$1" "$2" | sed 's/.*/key&\tvalue &/'
 }
 
 # watch FILE ARGUMENTS: in the background, from now on, until the script ends

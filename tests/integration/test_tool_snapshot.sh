@@ -3,37 +3,13 @@
 #
 # test_tool_snapshot.sh - ringtail backup, and verify and dump of snapshots; what verify
 #                         says of folders that are no log, or not all of one
-# shellcheck source=tests/support/daemon.sh
-. "$RINGTAIL_SOURCE_ROOT/tests/support/daemon.sh"
-
-[ -x "${RINGTAIL_TEST_TOOL:-}" ] || { echo "skipped: ringtail is not built"; exit 77; }
+# shellcheck source=tests/support/tool.sh
+. "$RINGTAIL_SOURCE_ROOT/tests/support/tool.sh"
 
 data=$work/data
 log=$data/main
 copy=$work/copy
 daemon_start --data "$data" --feed main,size=1M,segment=64K
-
-# ends CODE COMMAND...: sets $said, what went to standard error
-ends()
-{
-	local want=$1 code=0
-
-	shift
-	said=$("$@" 2>&1 >/dev/null) || code=$?
-	same "$want" "$code" "exit of $* ($said)"
-}
-
-# mentions TEXT: $said has it
-mentions()
-{
-	[[ $said == *"$1"* ]] || fail "wanted '$1' in: $said"
-}
-
-# number NAME JSON
-number()
-{
-	sed -E "s/.*\"$1\":([0-9]+).*/\1/" <<<"$2"
-}
 
 # As the log is now, without those who use it.
 copy_log()
@@ -48,7 +24,7 @@ entries()
 	tool dump "$1" | tail -n +2
 }
 
-seq 1 3000 | sed 's/.*/key&\tvalue &/' | tool load main 2>/dev/null
+lines 1 3000 | tool load main 2>/dev/null
 
 echo "# what is no log, or not all of one"
 mkdir "$work/empty"
