@@ -243,10 +243,10 @@ int rt_log_verify(const char *path, struct rt_fault *fault,
 int rt_log_repair(const char *path, uint64_t seq, struct rt_fault *fault);
 
 /*
- * Drops everything before @seq, the first of a segment; the epoch stays, and what is
+ * Drops everything before @seq, the first of a batch; the epoch stays, and what is
  * before counts as trimmed.  RT_E_BUSY as above; RT_E_NO_SNAPSHOT: there is no snapshot
- * with every byte in place that has the state of before; with the highest seq that
- * works; -EINVAL: no segment begins with it, with one that does.
+ * with every byte in place that has the state of before; -EINVAL: no batch that can be
+ * read begins with it.  Amid a segment, room for what stays of it is needed.
  */
 int rt_log_drop_before(const char *path, uint64_t seq, struct rt_fault *fault);
 

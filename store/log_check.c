@@ -7,6 +7,7 @@
 #include <sys/stat.h>
 
 #include "shm/segment.h"
+#include "store/file.h"
 
 /*
  * ---- Of one kind ----
@@ -256,4 +257,70 @@ int rt_log_check_on(const char *path, struct rt_log_check *check, uint64_t max_b
 	while (!r && check->below && max_bytes)
 		r = check_next(&reader, check, &max_bytes, cancel, fault);
 	return r ? r : check->below != 0;
+}
+
+/*
+ * ---- Behind damage ----
+ */
+
+#define SCAN_SIZE  (UINT64_C(64) << 10)
+#define SCAN_TIMES 16u /* the size of the file: so much is read of what is no batch */
+
+/* The next that looks like a batch at or before @seq, from @at on: its offset; 0. */
+static uint64_t find_batch(const struct rt_log_reader *reader, uint64_t at,
+			   uint64_t seq, uint8_t *chunk, struct rt_log_batch *ret)
+{
+	ssize_t n;
+
+	while ((n = rt_file_read(reader->fd, chunk, SCAN_SIZE, at)) >=
+	       (ssize_t)sizeof(*ret)) {
+		uint64_t i = 0;
+
+		for (; i + sizeof(*ret) <= (uint64_t)n; i += RT_WORD) {
+			memcpy(ret, chunk + i, sizeof(*ret));
+			if (ret->magic == RT_LOG_BATCH_MAGIC &&
+			    ret->first_seq > reader->next && ret->first_seq <= seq &&
+			    rt_batch_header_valid(ret, ret->first_seq))
+				return at + i;
+		}
+		at += i;
+	}
+	return 0;
+}
+
+int rt_log_pass_damage(struct rt_log_reader *reader, uint64_t seq)
+{
+	AUTO_FREE uint8_t *chunk = malloc(SCAN_SIZE);
+	uint64_t at = reader->offset, looked = 0;
+	struct rt_log_batch header;
+	const uint8_t *data;
+	struct stat st;
+	int r = 0;
+
+	if (!chunk)
+		return -ENOMEM;
+	if (fstat(reader->fd, &st) < 0)
+		return -errno;
+	while (looked / SCAN_TIMES <= (uint64_t)st.st_size &&
+	       (at = find_batch(reader, at + RT_WORD, seq, chunk, &header))) {
+		const uint64_t damage = reader->next;
+
+		reader->offset = at;
+		reader->next = header.first_seq;
+		while ((r = rt_log_reader_step(reader, &data)) == 1)
+			;
+		if (r < 0)
+			return r;
+		if (reader->next >= seq) {
+			reader->offset = at;
+			reader->next = header.first_seq;
+			return 1;
+		}
+		looked += SCAN_SIZE + rt_min(header.size, (uint64_t)st.st_size);
+		if (reader->offset == at)
+			reader->next = damage; /* it was none */
+		else
+			at = reader->offset - RT_WORD;
+	}
+	return 0;
 }

@@ -62,4 +62,11 @@ int rt_log_check_below(const char *path, struct rt_kind *kind,
 int rt_log_check_on(const char *path, struct rt_log_check *check, uint64_t max_bytes,
 		    const _Atomic bool *cancel, struct rt_fault *fault);
 
+/*
+ * Behind damage that @reader is at: on to the first batch at or before @seq from which
+ * valid ones go on up to @seq at least.  1; 0 there is none, -ENOMEM or another errno;
+ * the reader is anywhere then.
+ */
+int rt_log_pass_damage(struct rt_log_reader *reader, uint64_t seq);
+
 #endif

@@ -6,6 +6,10 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <sys/stat.h>
+
+#define XXH_INLINE_ALL
+#include <xxhash.h>
 
 #include "shm/segment.h"
 #include "store/build.h"
@@ -14,6 +18,8 @@
 #include "store/log_read.h"
 
 #define LIST_MAX 64 /* of snapshots that are looked at */
+#define CHUNK    (UINT64_C(1) << 20)
+#define TMP_NAME ".segment.new"
 
 /* The offset behind @seq in the segment the walk is in; -EINVAL if it is in a batch. */
 static int find_end(struct rt_log_reader *reader, const struct rt_segments *segments,
@@ -174,17 +180,40 @@ int rt_log_repair(const char *path, uint64_t seq, struct rt_fault *fault)
  * ---- From the other end ----
  */
 
-/* The seq to come, as far as the newest segment can be read. */
+static void go_to_end(struct rt_log_reader *reader)
+{
+	const uint8_t *data;
+
+	while (rt_log_reader_step(reader, &data) == 1)
+		;
+}
+
+/*
+ * The seq to come, as far as the newest segment can be read: also behind damage, if a
+ * snapshot stands for what is damaged.
+ */
 static uint64_t end_of(struct rt_log_reader *reader, const struct rt_segments *segments)
 {
 	uint64_t last = segments->n ? segments->first_seqs[segments->n - 1] : 0;
-	const uint8_t *data;
+	uint64_t seqs[LIST_MAX], next, offset;
+	size_t n = 0;
 
 	if (!last || rt_log_reader_enter(reader, last, NULL) < 0)
 		return last;
-	while (rt_log_reader_step(reader, &data) == 1)
-		;
-	return reader->next;
+	go_to_end(reader);
+	next = reader->next;
+	offset = reader->offset;
+	if (rt_snapshots_list(reader->dir_fd, seqs, RT_N(seqs), &n) < 0)
+		return next;
+	for (size_t i = 0; i < n && seqs[i] >= next; i++) {
+		if (rt_log_pass_damage(reader, seqs[i] + 1) == 1) {
+			go_to_end(reader);
+			return reader->next;
+		}
+		reader->next = next;
+		reader->offset = offset;
+	}
+	return next;
 }
 
 /* All of the newest snapshots is read, until one is good.  Its seq in @ret, 1; 0, ...
@@ -236,18 +265,44 @@ static uint64_t segment_at(const struct rt_segments *segments, uint64_t seq)
 	return at ? segments->first_seqs[at - 1] : 0;
 }
 
-/* The state of before @seq has to be there, and a segment that begins with it. */
+/* To the batch that begins with @seq, over damage if need be.  -EINVAL: there is none.
+ */
+static int go_to(struct rt_log_reader *reader, const struct rt_segments *segments,
+		 uint64_t seq, struct rt_fault *fault)
+{
+	const uint64_t first_seq = segment_at(segments, seq);
+	const uint8_t *data;
+	int r = first_seq ? rt_log_reader_enter(reader, first_seq, fault) : -EINVAL;
+
+	if (!r)
+		r = rt_log_reader_find(reader, seq, fault);
+	while (!r && reader->next < seq && (r = rt_log_pass_damage(reader, seq)) == 1)
+		while (reader->next < seq &&
+		       (r = rt_log_reader_step(reader, &data)) == 1)
+			;
+	if (r < 0 && r != -EINVAL)
+		return r;
+	if (reader->next == seq)
+		return 0;
+	rt_fault_set(fault,
+		     "%s: seq %" PRIu64
+		     " is not the first of what was written at once, or cannot be "
+		     "read; the segment that has it begins with seq %" PRIu64,
+		     reader->what, seq, first_seq);
+	return -EINVAL;
+}
+
+/* The state of before @seq has to be there, and a batch that begins with it. */
 static int check_before(struct rt_log_reader *reader,
 			const struct rt_segments *segments, uint64_t seq,
 			struct rt_fault *fault)
 {
-	uint64_t snapshot = 0, works;
+	uint64_t snapshot = 0;
 	int r = newest_good(reader, segments, fault, &snapshot);
 
 	if (r < 0)
 		return r;
-	works = r ? segment_at(segments, snapshot + 1) : 0;
-	if (!works) {
+	if (!r) {
 		rt_fault_set(fault,
 			     "%s: without what is before seq %" PRIu64
 			     " its state would be lost, since it has no snapshot that "
@@ -255,23 +310,90 @@ static int check_before(struct rt_log_reader *reader,
 			     reader->what, seq);
 		return RT_E_NO_SNAPSHOT;
 	}
-	if (seq > works) {
+	if (seq > snapshot + 1) {
 		rt_fault_set(fault,
 			     "%s: without what is before seq %" PRIu64
 			     " its state would be lost, since its newest good snapshot "
-			     "is of seq %" PRIu64 "; the highest that works: %" PRIu64,
-			     reader->what, seq, snapshot, works);
+			     "is of seq %" PRIu64,
+			     reader->what, seq, snapshot);
 		return RT_E_NO_SNAPSHOT;
 	}
-	if (segment_at(segments, seq) != seq) {
-		rt_fault_set(fault,
-			     "%s: seq %" PRIu64
-			     " is not the first of a segment; the next one below that "
-			     "is: %" PRIu64,
-			     reader->what, seq, segment_at(segments, seq));
-		return -EINVAL;
+	return go_to(reader, segments, seq, fault);
+}
+
+/* The epoch that the event @seq is of; what the segment says if that is not known. */
+static uint64_t epoch_of(const struct rt_log_reader *reader, uint64_t seq)
+{
+	AUTO_FREE struct rt_epoch *epochs = NULL;
+	size_t n = 0;
+
+	if (rt_epochs_read(reader->dir_fd, &epochs, &n) < 0)
+		n = 0;
+	while (n && epochs[n - 1].first_seq > seq)
+		n--;
+	return n ? epochs[n - 1].epoch : reader->header.epoch;
+}
+
+/* Everything from where @reader is, also what is no batch. */
+static int copy_rest(const struct rt_log_reader *reader, int fd)
+{
+	AUTO_FREE uint8_t *chunk = malloc(CHUNK);
+	uint64_t from = reader->offset, to = RT_LOG_START;
+	ssize_t n;
+	int r = chunk ? 0 : -ENOMEM;
+
+	while (!r && (n = rt_file_read(reader->fd, chunk, CHUNK, from)) != 0) {
+		if (n < 0)
+			return (int)n;
+		r = rt_file_write(NULL, fd, chunk, (size_t)n, to);
+		from += (uint64_t)n;
+		to += (uint64_t)n;
 	}
-	return 0;
+	return r;
+}
+
+static int write_rest(const struct rt_log_reader *reader, int fd)
+{
+	union {
+		struct rt_log_header header;
+		uint8_t bytes[RT_LOG_START];
+	} page = { .header = reader->header };
+	struct stat st;
+	int r = fstat(reader->fd, &st) < 0 ? -errno : 0;
+
+	page.header.first_seq = reader->next;
+	page.header.epoch = epoch_of(reader, reader->next);
+	page.header.check = XXH64(&page.header, offsetof(struct rt_log_header, check),
+				  RT_LOG_MAGIC);
+	if (!r)
+		r = rt_file_write(NULL, fd, page.bytes, sizeof(page.bytes), 0);
+	if (!r)
+		r = copy_rest(reader, fd);
+	if (!r)
+		r = rt_file_set_access(fd, st.st_mode & 0777, st.st_uid, st.st_gid);
+	return !r && fsync(fd) < 0 ? -errno : r;
+}
+
+/* What @reader is in becomes a segment that begins where it is. */
+static int split(const struct rt_log_reader *reader)
+{
+	char name[32];
+	int r;
+
+	(void)unlinkat(reader->dir_fd, TMP_NAME, 0); /* of a crash */
+
+	AUTO_CLOSE int fd = openat(reader->dir_fd, TMP_NAME,
+				   O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+
+	if (fd < 0)
+		return -errno;
+	r = write_rest(reader, fd);
+	rt_segment_name(reader->next, ".log", name);
+	if (!r && renameat(reader->dir_fd, TMP_NAME, reader->dir_fd, name) < 0)
+		r = -errno;
+	if (r < 0)
+		(void)unlinkat(reader->dir_fd, TMP_NAME, 0); /* else the next does */
+	return !r && fsync(reader->dir_fd) < 0 ? -errno : r;
 }
 
 /* Snapshots that nothing goes on from any more. */
@@ -299,7 +421,11 @@ static int drop_before(const struct rt_log_reader *reader,
 	struct rt_floor floor = { 0 };
 	int r = rt_floor_read(reader->dir_fd, &floor);
 
-	if (r < 0 && r != RT_E_CORRUPT)
+	if (r == RT_E_CORRUPT)
+		r = 0; /* nothing that could be kept */
+	if (!r && reader->header.first_seq != seq)
+		r = split(reader);
+	if (r < 0)
 		return r;
 	floor.trimmed = rt_max(floor.trimmed, seq);
 	r = rt_floor_write(reader->dir_fd, &floor, true, true);
@@ -326,6 +452,36 @@ int rt_log_drop_before(const char *path, uint64_t seq, struct rt_fault *fault)
 	return r < 0 ? r : drop_before(&reader, &segments, seq);
 }
 
+/*
+ * The segment that also has what follows the snapshot, up to there.  1 it is damaged,
+ * and *@ret is where to go on; 0 it is not; negative.
+ */
+static int check_amid(struct rt_log_reader *reader, const struct rt_segments *segments,
+		      uint64_t snapshot, struct rt_fault *fault, uint64_t *ret)
+{
+	const uint64_t first_seq = segment_at(segments, snapshot + 1);
+	const uint8_t *data;
+	char name[32];
+	int r = first_seq ? rt_log_reader_enter(reader, first_seq, fault) : -ENOENT;
+
+	while (!r && reader->next <= snapshot) {
+		r = rt_log_reader_step(reader, &data);
+		if (r <= 0)
+			break;
+		r = 0;
+	}
+	if (r < 0 || reader->next > snapshot)
+		return r == -ENOENT ? 0 : r;
+	rt_segment_name(first_seq, ".log", name);
+	rt_fault_set(fault,
+		     "%s/%s: damaged at byte %" PRIu64
+		     ": no valid batch, expected one that begins with seq %" PRIu64,
+		     reader->what, name, reader->offset, reader->next);
+	r = rt_log_pass_damage(reader, snapshot + 1);
+	*ret = r == 1 ? reader->next : 0;
+	return r ? r : RT_E_CORRUPT;
+}
+
 int rt_log_find_before(const char *path, struct rt_fault *fault, uint64_t *ret)
 {
 	AUTO(rt_log_reader_close) struct rt_log_reader reader = { .fd = -1 };
@@ -342,8 +498,12 @@ int rt_log_find_before(const char *path, struct rt_fault *fault, uint64_t *ret)
 		r = rt_kind_read(&kind, reader.dir_fd);
 	if (!r)
 		r = newest_good(&reader, &segments, fault, &snapshot);
-	if (r <= 0)
-		return r;
+	if (r == 1)
+		r = check_amid(&reader, &segments, snapshot, fault, ret);
+	else if (!r)
+		return 0;
+	if (r)
+		return r < 0 ? r : 0;
 	r = rt_log_check_below(path, &kind, &segments,
 			       segment_at(&segments, snapshot + 1), UINT64_MAX, fault,
 			       &check);

@@ -15,18 +15,41 @@
 
 #define SCAN_SIZE (UINT64_C(1) << 20)
 
-static int damaged(const struct rt_walk *walk, struct rt_fault *fault, const char *what)
+#define BEFORE_HINT \
+	"since the snapshot of seq %" PRIu64 " has the state, drop what is before " \
+	"with 'ringtail repair --drop-before=%" PRIu64 "'"
+
+/* Is what the snapshot does not have whole all the same?  Then what is before may go.
+ */
+static bool is_passable(struct rt_walk *walk, uint64_t *ret)
 {
+	if (!walk->has_base || walk->reader.next > walk->base_seq ||
+	    rt_log_pass_damage(&walk->reader, walk->base_seq + 1) != 1)
+		return false;
+	*ret = walk->reader.next;
+	return true;
+}
+
+/* The reader stands there, and elsewhere afterwards. */
+static int damaged(struct rt_walk *walk, struct rt_fault *fault, const char *what)
+{
+	uint64_t next = walk->reader.next, at = walk->reader.offset, whole_from;
+	struct rt_fault helps;
 	char name[32];
 
+	if (is_passable(walk, &whole_from))
+		rt_fault_set(&helps, BEFORE_HINT, walk->base_seq, whole_from);
+	else
+		rt_fault_set(&helps,
+			     "drop what follows with 'ringtail repair --drop-after "
+			     "%" PRIu64 "'",
+			     next - 1);
 	rt_segment_name(walk->reader.header.first_seq, ".log", name);
-	rt_fault_set(
-		fault,
-		"%s/%s: damaged at byte %" PRIu64 ": %s, expected a batch that begins "
-		"with seq %" PRIu64 "; restore the file, or drop what follows with "
-		"'ringtail repair --drop-after %" PRIu64 "'",
-		walk->reader.what, name, walk->reader.offset, what, walk->reader.next,
-		walk->reader.next - 1);
+	rt_fault_set(fault,
+		     "%.250s/%s: damaged at byte %" PRIu64
+		     ": %s, expected a batch that begins with seq %" PRIu64
+		     "; restore the file, or %.130s",
+		     walk->reader.what, name, at, what, next, helps.text);
 	return RT_E_CORRUPT;
 }
 
@@ -490,10 +513,7 @@ static int check_below(struct rt_walk *walk, struct rt_fault *fault)
 	if (r < 0 && !walk->check.whole_from)
 		rt_fault_set(fault, "%s: %s", walk->reader.what, strerror(-r));
 	else if (r < 0)
-		rt_fault_set(fault,
-			     "%.300s; restore the file, or, since the snapshot of seq "
-			     "%" PRIu64 " has the state, drop what is before with "
-			     "'ringtail repair --drop-before=%" PRIu64 "'",
+		rt_fault_set(fault, "%.300s; restore the file, or " BEFORE_HINT,
 			     found.text, walk->base_seq, walk->check.whole_from);
 	return r;
 }

@@ -138,7 +138,6 @@ static void begin(struct rig *rig, const char *feed)
 	rig->redis = NULL;
 	t_daemon_kill(&rig->daemon);
 	list(rig);
-	assert_in_range(rig->n_files, 6, MAX_FILES);
 }
 
 static void flip(const char *path, off_t at)
@@ -156,6 +155,13 @@ static void has(const char *text, const char *part)
 {
 	if (!strstr(text, part))
 		fail_msg("no '%s' in: %s", part, text);
+}
+
+/* The same, in many segments. */
+static void begin_long(struct rig *rig, const char *feed)
+{
+	begin(rig, feed);
+	assert_in_range(rig->n_files, 6, MAX_FILES);
 }
 
 /* The start serves the others, and says of this one: which file, where, what helps. */
@@ -221,7 +227,7 @@ static void i3_damage_below_a_snapshot_is_found_at_the_start(void **state)
 {
 	struct rig *rig = *state;
 
-	begin(rig, MAIN);
+	begin_long(rig, MAIN);
 	for (size_t i = 0; i + 2 < rig->n_files; i += 3) {
 		const struct file *file = &rig->files[i];
 
@@ -234,6 +240,40 @@ static void i3_damage_below_a_snapshot_is_found_at_the_start(void **state)
 	is_served(rig);
 }
 
+static void i3_so_it_is_in_the_segment_of_the_snapshot(void **state)
+{
+	struct rig *rig = *state;
+	char words[300], *said = NULL;
+	struct ringtail *reader;
+	uint64_t seq;
+
+	begin(rig, "main,size=64K,durability=os");
+	assert_int_equal(rig->n_files, 1);
+	flip(rig->files[0].path, 4096 + 50000);
+	(void)truncate(rig->daemon.log, 0);
+	t_daemon_restart(&rig->daemon);
+	assert_true(t_daemon_logged(&rig->daemon, "damaged at byte"));
+	assert_true(t_daemon_logged(&rig->daemon, "the snapshot of seq 2000 has the "
+						  "state"));
+	t_daemon_kill(&rig->daemon);
+	(void)snprintf(words, sizeof(words), "repair %s --drop-before", rig->log);
+	assert_int_equal(tool(rig, &said, words), 0);
+	free(said);
+
+	is_served(rig);
+	list(rig);
+	assert_int_equal(rig->n_files, 1);
+	seq = rig->files[0].first_seq - 1;
+	assert_in_range(seq, 40, 100);
+	t_ok(open_after(rig, seq, &reader));
+	t_is(read_on(reader, &seq), RINGTAIL_NOTHING);
+	assert_int_equal(seq, N_PUTS + 10);
+	put(rig, N_PUTS + 10, 1);
+	t_is(read_on(reader, &seq), RINGTAIL_NOTHING);
+	assert_int_equal(seq, N_PUTS + 11);
+	ringtail_close(reader);
+}
+
 static void i3_nothing_newer_is_lost_by_what_helps(void **state)
 {
 	struct rig *rig = *state;
@@ -242,7 +282,7 @@ static void i3_nothing_newer_is_lost_by_what_helps(void **state)
 	redisReply *reply;
 	uint64_t seq;
 
-	begin(rig, MAIN);
+	begin_long(rig, MAIN);
 	is_served(rig);
 	reply = redisCommand(rig->redis, "RINGTAIL.MARKER");
 	(void)snprintf(marker, sizeof(marker), "%s", reply->str);
@@ -278,7 +318,7 @@ static void i3_a_segment_that_is_gone_cut_or_another_is_found_at_the_start(void 
 	char away[310], copy[2 * 4096];
 	int fd;
 
-	begin(rig, MAIN ",start_check=0");
+	begin_long(rig, MAIN ",start_check=0");
 	for (size_t i = 1; i + 2 < rig->n_files; i += 3) {
 		const struct file *file = &rig->files[i];
 
@@ -329,7 +369,7 @@ static void i3_damage_that_a_start_leaves_is_found_while_it_is_served(void **sta
 	char words[100], *said = NULL;
 	uint64_t seq = 0;
 
-	begin(rig, MAIN ",start_check=0");
+	begin_long(rig, MAIN ",start_check=0");
 	flip(rig->files[0].path, 9000);
 	flip(rig->files[2].path, 9000);
 	is_served(rig);
@@ -369,7 +409,7 @@ static void i3_whole_history_is_not_called_damaged(void **state)
 {
 	struct rig *rig = *state;
 
-	begin(rig, MAIN ",start_check=0");
+	begin_long(rig, MAIN ",start_check=0");
 	for (int i = 0; i < 2; i++) {
 		is_served(rig);
 		assert_true(t_within_ms(T_PATIENCE_MS, was_checked, rig));
@@ -386,6 +426,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		T(i3_damage_below_a_snapshot_is_found_at_the_start),
+		T(i3_so_it_is_in_the_segment_of_the_snapshot),
 		T(i3_nothing_newer_is_lost_by_what_helps),
 		T(i3_a_segment_that_is_gone_cut_or_another_is_found_at_the_start),
 		T(i3_damage_that_a_start_leaves_is_found_while_it_is_served),

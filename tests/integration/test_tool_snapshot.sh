@@ -122,10 +122,8 @@ mentions "damaged at byte"
 next=$(cd "$copy" && printf '%s\n' *.log | sed -n '2s/^0*\([0-9]*\).*/\1/p')
 mentions "'ringtail repair --drop-before=$next' lets go of what is damaged"
 mentions "'ringtail trim FEED $next' while the feed is served"
-ends 1 tool repair "$copy" --drop-before=$((next + 1))
-mentions "the next one below that is: $next"
 ends 1 tool repair "$copy" --drop-before=9999
-mentions "the highest that works: "
+mentions "its newest good snapshot is of seq 3001"
 ends 2 tool repair "$copy" --drop-before --drop-after 5
 ends 2 tool repair "$copy" --drop-before=x
 cp -r "$copy" "$copy.2"

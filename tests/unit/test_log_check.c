@@ -381,6 +381,202 @@ static void what_is_damaged_below_can_be_dropped(void **state)
 	rt_segments_fini(&s);
 }
 
+/*
+ * A log of one segment, with an index or one that is too short for that; a snapshot in
+ * its middle, and damage at @at.  Its seqs: of the snapshot, and the one to come.
+ */
+static void one_segment(struct logrig *rig, unsigned n, off_t at, uint64_t *ret_seq,
+			uint64_t *ret_next)
+{
+	rig->config.segment_size = SEGMENT;
+	rig->config.base = &callbacks;
+	lr_open(rig);
+	lr_append(rig, n);
+	*ret_seq = rig->log.next - 1;
+	make_snapshot(rig, *ret_seq);
+	lr_append(rig, n);
+	*ret_next = rig->log.next;
+	lr_close(rig);
+	spoil(lr_segment(rig, 1, ".log"), at);
+}
+
+static uint64_t told_before(const struct logrig *rig)
+{
+	const char *at = strstr(rig->fault.text, "--drop-before=");
+
+	return at ? strtoull(at + strlen("--drop-before="), NULL, 10) : 0;
+}
+
+static void damage_below_it_in_its_own_segment_can_be_dropped(void **state)
+{
+	struct logrig *rig = *state;
+	static const unsigned sizes[] = { 20, 200 };
+	uint64_t seq, next, from, told;
+
+	for (size_t i = 0; i < T_N(sizes); i++) {
+		struct rt_log_reader reader;
+		bool wrong = false;
+
+		one_segment(rig, sizes[i], RT_LOG_START + 700, &seq, &next);
+		t_is(lr_try(rig), RT_E_CORRUPT);
+		from = told_before(rig);
+		assert_in_range(from, 2, seq / 2);
+		t_ok(rt_log_find_before(rig->path, &rig->fault, &told));
+		assert_int_equal(told, from);
+		assert_true(says(rig, "damaged at byte "));
+		t_ok(rt_log_drop_before(rig->path, from, &rig->fault));
+		t_ok(rt_log_find_before(rig->path, &rig->fault, &told));
+		assert_int_equal(told, 0);
+		t_ok(lr_try(rig));
+		assert_false(rig->wrong);
+		assert_int_equal(rig->first, seq + 1);
+		assert_int_equal(rig->seen, next - 1);
+		assert_int_equal(rig->log.next, next);
+		assert_int_equal(rig->log.epoch, LR_EPOCH);
+		assert_int_equal(rt_log_oldest(&rig->log), from);
+		lr_append(rig, 3);
+		t_ok(rt_log_reader_open(rig->path, &rig->fault, &reader));
+		t_ok(rt_log_reader_seek(&reader, from, &rig->fault));
+		next = rig->log.next;
+		assert_int_equal(lr_read_all(&reader, from, next - 1, &wrong),
+				 next - 1);
+		assert_false(wrong);
+		rt_log_reader_close(&reader);
+		lr_close(rig);
+		t_ok(lr_try(rig));
+		lr_drop(rig);
+		t_dir_drop(rig->dir);
+		rig->dir = t_dir_new();
+		(void)snprintf(rig->path, sizeof(rig->path), "%s/log", rig->dir);
+		rig->config.base = NULL;
+	}
+}
+
+/* The least that goes is what is before the newest of the damage. */
+static void two_damages_in_its_own_segment(void **state)
+{
+	struct logrig *rig = *state;
+	uint64_t seq, next, first;
+
+	one_segment(rig, 200, RT_LOG_START + 700, &seq, &next);
+	t_is(lr_try(rig), RT_E_CORRUPT);
+	first = told_before(rig);
+	spoil(lr_segment(rig, 1, ".log"), RT_LOG_START + 20000);
+	t_is(lr_try(rig), RT_E_CORRUPT);
+	assert_in_range(told_before(rig), first + 1, seq);
+	t_is(rt_log_drop_before(rig->path, seq + 2, &rig->fault), RT_E_NO_SNAPSHOT);
+	t_ok(rt_log_drop_before(rig->path, seq + 1,
+				&rig->fault)); /* more than needed */
+	t_ok(lr_try(rig));
+	assert_int_equal(rig->seen, next - 1);
+	assert_int_equal(rt_log_oldest(&rig->log), seq + 1);
+}
+
+static void what_no_snapshot_has_is_dropped_from_the_other_end(void **state)
+{
+	struct logrig *rig = *state;
+	uint64_t seq, next;
+	off_t size;
+
+	one_segment(rig, 200, RT_LOG_START + 700, &seq, &next);
+	spoil(lr_segment(rig, 1, ".log"), RT_LOG_START + 700);
+	t_ok(lr_try(rig));
+	size = (off_t)rig->log.offset;
+	lr_close(rig);
+	spoil(lr_segment(rig, 1, ".log"), size * 3 / 4);
+	t_is(lr_try(rig), RT_E_CORRUPT);
+	assert_true(says(rig, "--drop-after"));
+	spoil(lr_segment(rig, 1, ".log"), size * 3 / 4);
+	/* Or if the snapshot is no good. */
+	spoil(lr_segment(rig, 1, ".log"), RT_LOG_START + 700);
+	spoil(snapshot_path(rig, seq), RT_SNAP_START + 70);
+	t_is(lr_try(rig), RT_E_CORRUPT);
+	assert_true(says(rig, "--drop-after"));
+}
+
+static void harm(struct logrig *rig, struct t_random *random, uint64_t first_seq)
+{
+	char path[300];
+	uint8_t junk[3000];
+	off_t size, at;
+	size_t len = 1 + t_random_below(random, sizeof(junk));
+	int fd;
+
+	(void)snprintf(path, sizeof(path), "%s", lr_segment(rig, first_seq, ".log"));
+	fd = open(path, O_RDWR | O_CLOEXEC);
+	if (fd < 0) /* removed already */
+		return;
+	size = size_of(path);
+	at = (off_t)t_random_below(random, (uint64_t)size + 1);
+	for (size_t i = 0; i < len; i++)
+		junk[i] = (uint8_t)t_random64(random);
+	switch (t_random_below(random, 5)) {
+	case 0:
+		assert_int_equal(unlink(path), 0);
+		break;
+	case 1:
+		assert_int_equal(ftruncate(fd, at), 0);
+		break;
+	case 2:
+		memset(junk, 0, sizeof(junk));
+		assert_int_equal(pwrite(fd, junk, len, at), len);
+		break;
+	case 3: /* one batch, or more, once again */
+		len = (size_t)pread(fd, junk, len, at);
+		at = (off_t)t_random_below(random, (uint64_t)size + 1);
+		assert_int_equal(pwrite(fd, junk, len, at), len);
+		break;
+	default:
+		assert_int_equal(pwrite(fd, junk, len, at), len);
+		break;
+	}
+	(void)close(fd);
+}
+
+/* Whatever happens to what a snapshot stands for: as long as it says what helps, it is
+ * done, and at last nothing newer is lost. */
+static void what_is_advised_helps(void **state)
+{
+	struct logrig *rig = *state;
+	struct rt_segments s = fill(rig);
+	struct t_random random = { t_now_ns() };
+	uint64_t last = lr_txn_first(s.first_seqs[N_SEGMENTS - 1] + 20), next;
+	char copy[300];
+
+	printf("# seed %llu\n", (unsigned long long)random.state);
+	(void)snprintf(copy, sizeof(copy), "%s/copy", rig->dir);
+	assert_int_equal(t_sh(NULL, "cp -r %s %s", rig->path, copy), 0);
+	t_ok(lr_try(rig));
+	next = rig->log.next;
+	lr_close(rig);
+	rig->config.check_bytes = UINT64_MAX;
+	for (unsigned round = 0; round < 60; round++) {
+		int r;
+
+		assert_int_equal(t_sh(NULL, "rm -r %s && cp -r %s %s", rig->path, copy,
+				      rig->path),
+				 0);
+		for (uint64_t n = 1 + t_random_below(&random, 4); n--;)
+			harm(rig, &random,
+			     s.first_seqs[t_random_below(&random, N_SEGMENTS - 1)]);
+		for (unsigned n = 0; (r = lr_try(rig)) < 0 && n < 2; n++) {
+			uint64_t told = told_before(rig);
+
+			if (!told)
+				fail_msg("round %u: no advice: %s", round,
+					 rig->fault.text);
+			t_ok(rt_log_drop_before(rig->path, told, &rig->fault));
+		}
+		if (r < 0)
+			fail_msg("round %u: no help: %s", round, rig->fault.text);
+		assert_int_equal(rig->log.next, next);
+		assert_int_equal(rig->first, last);
+		assert_int_equal(rig->log.epoch, LR_EPOCH);
+		lr_close(rig);
+	}
+	rt_segments_fini(&s);
+}
+
 /* Nothing is changed by a refusal. */
 static void refuses(struct logrig *rig, uint64_t seq, int error, const char *text)
 {
@@ -400,25 +596,28 @@ static void the_state_is_never_dropped(void **state)
 {
 	struct logrig *rig = *state;
 	struct rt_segments s = fill(rig);
-	uint64_t seq = lr_txn_first(s.first_seqs[N_SEGMENTS - 1] + 20) - 1;
+	uint64_t seq = lr_txn_first(s.first_seqs[N_SEGMENTS - 1] + 20) - 1, within;
 	char text[64];
 
 	t_ok(lr_try(rig));
 	refuses(rig, s.first_seqs[2], RT_E_BUSY, "somebody is writing it");
 	lr_close(rig);
-	(void)snprintf(text, sizeof(text), "is: %llu",
+	within = s.first_seqs[2] + 1;
+	while (lr_txn_first(within) == within)
+		within++;
+	(void)snprintf(text, sizeof(text), "begins with seq %llu",
 		       (unsigned long long)s.first_seqs[2]);
-	refuses(rig, s.first_seqs[2] + 1, -EINVAL, text);
-	(void)snprintf(text, sizeof(text), "the highest that works: %llu",
-		       (unsigned long long)s.first_seqs[N_SEGMENTS - 1]);
+	refuses(rig, within, -EINVAL, text);
+	(void)snprintf(text, sizeof(text), "its newest good snapshot is of seq %llu",
+		       (unsigned long long)seq);
 	refuses(rig, seq + 2, RT_E_NO_SNAPSHOT, text);
 	refuses(rig, UINT64_MAX, RT_E_NO_SNAPSHOT, text);
 
 	/* One that is as of an earlier event works for less. */
 	make_snapshot(rig, s.first_seqs[1] + 5);
 	spoil(snapshot_path(rig, seq), RT_SNAP_START + 70); /* in a block */
-	(void)snprintf(text, sizeof(text), "the highest that works: %llu",
-		       (unsigned long long)s.first_seqs[1]);
+	(void)snprintf(text, sizeof(text), "its newest good snapshot is of seq %llu",
+		       (unsigned long long)s.first_seqs[1] + 5);
 	refuses(rig, s.first_seqs[2], RT_E_NO_SNAPSHOT, text);
 	/* Of what the log does not have it says nothing. */
 	make_snapshot(rig, seq + 100000);
@@ -441,6 +640,10 @@ int main(void)
 		T(without_an_index_it_takes_longer),
 		T(an_epoch_without_events_is_none),
 		T(what_is_damaged_below_can_be_dropped),
+		T(damage_below_it_in_its_own_segment_can_be_dropped),
+		T(two_damages_in_its_own_segment),
+		T(what_no_snapshot_has_is_dropped_from_the_other_end),
+		T(what_is_advised_helps),
 		T(the_state_is_never_dropped),
 	};
 
