@@ -5,15 +5,13 @@
 #ifndef RINGTAIL_TESTS_UNIT_STATERIG_H
 #define RINGTAIL_TESTS_UNIT_STATERIG_H
 
-#include "tests/unit/rig.h"
+#include "tests/unit/backedrig.h"
 
 #include <errno.h>
 #include <sys/stat.h>
 
 #include "store/build.h"
 
-#define EPOCH  UINT64_C(0xe1)
-#define TIME   UINT64_C(1700000000000000000)
 #define N_KEYS 100u /* g0/k00 .. g9/k09, in order */
 
 struct state {
@@ -21,75 +19,25 @@ struct state {
 	uint64_t keys[N_KEYS]; /* seq of the put; 0: it is not there */
 };
 
-struct resync {
-	struct rig *rig;
-	char path[256]; /* of the log's folder */
-	struct rt_log_config config;
-	struct rt_log log;
-	struct rt_batch batch;
-	struct rt_fault fault;
+static struct {
 	size_t pad; /* behind each value */
 	struct state now, saved;
-};
+} known;
 
-static struct resync h;
-
-__attribute__((unused)) static void open_log(void)
+__attribute__((unused)) static int setup_known(void **state)
 {
-	struct rt_log_report report;
+	int r = setup_backed(state);
 
-	t_ok(rt_log_open(h.path, &h.config, NULL, NULL, &h.fault, &report, &h.log));
-}
-
-__attribute__((unused)) static int setup_resync(void **state)
-{
-	int r = setup(state);
-	struct rig *rig = *state;
-
-	h = (struct resync){ .rig = rig, .log = RT_LOG_NONE };
-	(void)snprintf(h.path, sizeof(h.path), "%s/" RIG_FEED "/log", rig->dir);
-	h.config = (struct rt_log_config){
-		.name = RIG_FEED,
-		.mode = RT_LOG_MEMORY,
-		.segment_size = RT_LOG_SEGMENT_MIN,
-		.file_mode = 0640,
-		.uid = (uid_t)-1,
-		.gid = (gid_t)-1,
-		.first_seq = 1,
-		.epoch = EPOCH,
-	};
-	rig->config.epoch = EPOCH;
-	rig->config.payload_size = 1 << 18;
+	memset(&known, 0, sizeof(known));
+	h.rig->config.payload_size = 1 << 18;
 	return r;
 }
 
-__attribute__((unused)) static int teardown_resync(void **state)
-{
-	rt_log_drop(&h.log);
-	rt_batch_fini(&h.batch);
-	return teardown(state);
-}
-
-#define TR(name) cmocka_unit_test_setup_teardown(name, setup_resync, teardown_resync)
-
-/* Log and ring, both empty. */
-__attribute__((unused)) static struct rig *begin(void **state)
-{
-	struct rig *rig = *state;
-
-	rig_open(rig);
-	open_log();
-	return rig;
-}
+#define TR(name) cmocka_unit_test_setup_teardown(name, setup_known, teardown_backed)
 
 /*
  * ---- Writing ----
  */
-
-__attribute__((unused)) static uint64_t time_of(uint64_t seq)
-{
-	return TIME + seq * 1000;
-}
 
 __attribute__((unused)) static size_t key_of(unsigned key, char ret[16])
 {
@@ -100,8 +48,8 @@ __attribute__((unused)) static size_t value_of(uint64_t seq, uint8_t *ret)
 {
 	size_t len = rig_value(seq, (char *)ret);
 
-	memset(ret + len, 'p', h.pad);
-	return len + h.pad;
+	memset(ret + len, 'p', known.pad);
+	return len + known.pad;
 }
 
 /* An event as a transaction of its own, in the log first. */
@@ -120,9 +68,9 @@ __attribute__((unused)) static void event(uint8_t op, unsigned key)
 	t_ok(rt_log_append(&h.log, &h.batch, &h.fault));
 	rt_writer_set_time(h.rig->w, time_of(seq));
 	t_ok(rt_writer_one(h.rig->w, op, 0, text, key_len, value, len));
-	h.now.seq = seq;
+	known.now.seq = seq;
 	if (op != RT_OP_MESSAGE)
-		h.now.keys[key] = op == RT_OP_PUT ? seq : 0;
+		known.now.keys[key] = op == RT_OP_PUT ? seq : 0;
 }
 
 __attribute__((unused)) static void put(unsigned key)
@@ -160,7 +108,7 @@ __attribute__((unused)) static void snapshot(void)
 
 	t_ok(rt_snapshot_build(&build, &h.fault, &built));
 	assert_int_equal(built.seq, rt_writer_head(h.rig->w));
-	h.saved = h.now;
+	known.saved = known.now;
 }
 
 __attribute__((unused)) static const char *snapshot_file(uint64_t seq)
@@ -185,7 +133,7 @@ __attribute__((unused)) static void begin_amid(unsigned n)
 {
 	puts_of_many();
 	snapshot();
-	trim(h.saved.seq + 1);
+	trim(known.saved.seq + 1);
 	puts_of_all(n);
 }
 
@@ -331,7 +279,7 @@ __attribute__((unused)) static void gives_changes(struct ringtail *r, uint64_t a
 {
 	struct ringtail_event e;
 
-	for (uint64_t seq = after + 1; seq <= h.now.seq; seq++) {
+	for (uint64_t seq = after + 1; seq <= known.now.seq; seq++) {
 		t_is(next(r, &e), RINGTAIL_EVENT);
 		assert_int_equal(e.seq, seq);
 	}

@@ -2,80 +2,16 @@
 /*
  * test_history.c - client/history.c: a small ring with a log behind it
  */
-#include "tests/unit/rig.h"
+#include "tests/unit/backedrig.h"
 
 #include <errno.h>
 #include <stdatomic.h>
 
-#define EPOCH UINT64_C(0xe1)
-#define TIME  UINT64_C(1700000000000000000)
-
-struct history {
-	struct rig *rig;
-	char path[256]; /* of the log's folder */
-	struct rt_log_config config;
-	struct rt_log log;
-	struct rt_batch batch;
-	struct rt_fault fault;
-};
-
-static struct history h;
-
-static void open_log(void)
-{
-	struct rt_log_report report;
-
-	t_ok(rt_log_open(h.path, &h.config, NULL, NULL, &h.fault, &report, &h.log));
-}
-
-static int setup_history(void **state)
-{
-	int r = setup(state);
-	struct rig *rig = *state;
-
-	h = (struct history){ .rig = rig, .log = { .fd = -1, .idx_fd = -1 } };
-	(void)snprintf(h.path, sizeof(h.path), "%s/" RIG_FEED "/log", rig->dir);
-	h.config = (struct rt_log_config){
-		.name = RIG_FEED,
-		.mode = RT_LOG_MEMORY,
-		.segment_size = RT_LOG_SEGMENT_MIN,
-		.file_mode = 0640,
-		.uid = (uid_t)-1,
-		.gid = (gid_t)-1,
-		.first_seq = 1,
-		.epoch = EPOCH,
-	};
-	rig->config.epoch = EPOCH;
-	return r;
-}
-
-static int teardown_history(void **state)
-{
-	rt_log_drop(&h.log);
-	rt_batch_fini(&h.batch);
-	return teardown(state);
-}
-
-#define TH(name) cmocka_unit_test_setup_teardown(name, setup_history, teardown_history)
-
-/* Log and ring, both empty. */
-static struct rig *begin(void **state)
-{
-	struct rig *rig = *state;
-
-	rig_open(rig);
-	open_log();
-	return rig;
-}
+#define TH(name) cmocka_unit_test_setup_teardown(name, setup_backed, teardown_backed)
 
 /*
  * ---- Writing ----
  */
-
-static uint64_t time_of(uint64_t seq)
-{
-	return TIME + seq * 1000;
-}
 
 static const char *key_of(uint64_t seq)
 {

@@ -13,7 +13,7 @@ static void an_empty_feed_has_an_empty_state(void **state)
 	struct rig *rig = begin(state);
 	struct ringtail *r = rig_read(rig, from_state());
 
-	gives_state(r, &h.now);
+	gives_state(r, &known.now);
 	put(3);
 	gives_changes(r, 0);
 }
@@ -34,15 +34,15 @@ static void the_newest_snapshot_and_then_what_came_after_it(void **state)
 	event(RT_OP_DELETE, 8);
 	r = rig_read(rig, from_state());
 	put(10);
-	gives_state(r, &h.saved);
+	gives_state(r, &known.saved);
 	stats = rig_stats(r);
-	assert_int_equal(stats.start, h.saved.seq);
+	assert_int_equal(stats.start, known.saved.seq);
 	assert_int_equal(stats.resets, 1);
 	assert_int_equal(stats.entries, N_KEYS - 1);
 	assert_int_equal(stats.delivered, 0);
 	assert_int_equal(stats.gaps, 0);
 	t_is(ringtail_gap(r, &gap), -ENOENT);
-	gives_changes(r, h.saved.seq);
+	gives_changes(r, known.saved.seq);
 }
 
 static void what_comes_while_it_is_read_is_delivered_once(void **state)
@@ -55,10 +55,10 @@ static void what_comes_while_it_is_read_is_delivered_once(void **state)
 	r = rig_read(rig, from_state());
 	t_is(next(r, &e), RINGTAIL_RESET);
 	t_is(next(r, &e), RINGTAIL_SNAPSHOT);
-	assert_true(is_put(&e, 0, h.saved.keys[0]));
+	assert_true(is_put(&e, 0, known.saved.keys[0]));
 	puts_of_all(500); /* more than the ring holds */
-	gives_entries(r, &h.saved, 1, N_KEYS);
-	gives_changes(r, h.saved.seq);
+	gives_entries(r, &known.saved, 1, N_KEYS);
+	gives_changes(r, known.saved.seq);
 }
 
 static void without_a_snapshot_the_whole_log_is_merged(void **state)
@@ -74,7 +74,7 @@ static void without_a_snapshot_the_whole_log_is_merged(void **state)
 
 	puts_of_all(1000);
 	event(RT_OP_DELETE, 42);
-	then = h.now;
+	then = known.now;
 	r = rig_read(rig, o);
 	put(42);
 	gives_state(r, &then);
@@ -84,7 +84,7 @@ static void without_a_snapshot_the_whole_log_is_merged(void **state)
 	o.n_filters = 1;
 	r = rig_read(rig, o);
 	t_is(next(r, &e), RINGTAIL_RESET);
-	gives_entries(r, &h.now, 30, 40);
+	gives_entries(r, &known.now, 30, 40);
 }
 
 static void no_snapshot_and_a_log_that_was_cut_is_an_error(void **state)
@@ -93,7 +93,7 @@ static void no_snapshot_and_a_log_that_was_cut_is_an_error(void **state)
 	struct ringtail *r;
 
 	begin_amid(0);
-	assert_int_equal(unlink(snapshot_file(h.saved.seq)), 0);
+	assert_int_equal(unlink(snapshot_file(known.saved.seq)), 0);
 	t_is(rig_try(rig, from_state(), &r), RINGTAIL_E_NO_SNAPSHOT);
 	assert_non_null(strstr(ringtail_error(NULL), "ringtail snapshot " RIG_FEED));
 }
@@ -154,15 +154,15 @@ static void a_state_has_only_what_the_filters_match(void **state)
 	struct ringtail *r;
 
 	begin_amid(0);
-	gives_entries(filtered(rig, &prefix, 1), &h.saved, 40, 50);
-	gives_entries(filtered(rig, &range, 1), &h.saved, 25, 32);
-	gives_entries(filtered(rig, &none, 1), &h.saved, 0, 0);
-	gives_entries(filtered(rig, &key, 1), &h.saved, 99, 100);
+	gives_entries(filtered(rig, &prefix, 1), &known.saved, 40, 50);
+	gives_entries(filtered(rig, &range, 1), &known.saved, 25, 32);
+	gives_entries(filtered(rig, &none, 1), &known.saved, 0, 0);
+	gives_entries(filtered(rig, &key, 1), &known.saved, 99, 100);
 
 	o.ops = RINGTAIL_OPS_DELETE;
 	r = rig_read(rig, o);
 	t_is(next(r, &e), RINGTAIL_RESET);
-	gives_entries(r, &h.saved, 0, 0);
+	gives_entries(r, &known.saved, 0, 0);
 }
 
 static void overlapping_filters_give_each_entry_once(void **state)
@@ -178,10 +178,10 @@ static void overlapping_filters_give_each_entry_once(void **state)
 	struct state only = { 0 };
 
 	begin_amid(0);
-	only.seq = h.saved.seq;
+	only.seq = known.saved.seq;
 	for (unsigned key = 0; key < N_KEYS; key++) {
 		if (key / 10 == 1 || key == 91 || key == 50)
-			only.keys[key] = h.saved.keys[key];
+			only.keys[key] = known.saved.keys[key];
 	}
 	gives_entries(filtered(rig, filters, 5), &only, 0, N_KEYS);
 }
@@ -198,14 +198,14 @@ static void blocks_that_cannot_match_are_not_read(void **state)
 		RINGTAIL_FILTER_PREFIX, 0, "g0/k00", 6, NULL, 0
 	};
 
-	h.pad = 8192;
+	known.pad = 8192;
 	puts_of_all(N_KEYS);
 	snapshot();
-	flip_blocks(h.saved.seq, 0);
-	gives_entries(filtered(rig, &first, 1), &h.saved, 0, 1);
-	flip_blocks(h.saved.seq, 0);
-	flip_blocks(h.saved.seq, 12);
-	gives_entries(filtered(rig, &last, 1), &h.saved, 99, 100);
+	flip_blocks(known.saved.seq, 0);
+	gives_entries(filtered(rig, &first, 1), &known.saved, 0, 1);
+	flip_blocks(known.saved.seq, 0);
+	flip_blocks(known.saved.seq, 12);
+	gives_entries(filtered(rig, &last, 1), &known.saved, 99, 100);
 }
 
 /*
@@ -217,8 +217,9 @@ static void a_resume_that_is_possible_gets_no_state(void **state)
 	struct rig *rig = begin(state);
 
 	begin_amid(200);
-	gives_changes(rig_read(rig, resyncing(h.saved.seq + 3)), h.saved.seq + 3);
-	gives_changes(rig_read(rig, resyncing(h.saved.seq)), h.saved.seq);
+	gives_changes(rig_read(rig, resyncing(known.saved.seq + 3)),
+		      known.saved.seq + 3);
+	gives_changes(rig_read(rig, resyncing(known.saved.seq)), known.saved.seq);
 }
 
 static void compacted_at_the_start(void **state)
@@ -232,14 +233,14 @@ static void compacted_at_the_start(void **state)
 	r = rig_read(rig, resyncing(5));
 	assert_int_equal(marker_seq(r), 5);
 	t_is(next(r, &e), RINGTAIL_RESET);
-	rig_gap(r, 6, h.saved.seq - 5, h.saved.seq - h.log.oldest + 1,
+	rig_gap(r, 6, known.saved.seq - 5, known.saved.seq - h.log.oldest + 1,
 		RINGTAIL_CAUSE_COMPACTED);
-	gives_entries(r, &h.saved, 0, N_KEYS);
+	gives_entries(r, &known.saved, 0, N_KEYS);
 	stats = rig_stats(r);
 	assert_int_equal(stats.start, 5);
-	assert_int_equal(stats.lost, h.saved.seq - 5);
+	assert_int_equal(stats.lost, known.saved.seq - 5);
 	assert_int_equal(stats.gaps, 1);
-	gives_changes(r, h.saved.seq);
+	gives_changes(r, known.saved.seq);
 }
 
 /* By each of the calls. */
@@ -271,8 +272,8 @@ static int read_by(struct ringtail *r, unsigned how, uint64_t *seq)
 		if (how == 2)
 			t_ok(ringtail_borrow_valid(r));
 		for (size_t i = 0; i < n; i++, *seq += 1)
-			assert_true(
-				is_put(&txn[i], (unsigned)*seq, h.saved.keys[*seq]));
+			assert_true(is_put(&txn[i], (unsigned)*seq,
+					   known.saved.keys[*seq]));
 	}
 	(void)rig_stats(r);
 	return outcome;
@@ -301,19 +302,19 @@ static void compacted_while_reading_by_any_call(void **state)
 		t_is(outcome, RINGTAIL_RESET);
 		t_ok(ringtail_gap(r, &gap));
 		assert_int_equal(gap.first, position + 1);
-		assert_int_equal(gap.count, h.saved.seq - position);
+		assert_int_equal(gap.count, known.saved.seq - position);
 		assert_int_equal(gap.cause, RINGTAIL_CAUSE_COMPACTED);
 		seq = 0;
 		while ((outcome = read_by(r, how, &seq)) == RINGTAIL_SNAPSHOT)
 			assert_int_equal(ringtail_position(r), position);
 		t_is(outcome, RINGTAIL_SNAPSHOT_END);
 		assert_int_equal(seq, N_KEYS);
-		assert_int_equal(ringtail_position(r), h.saved.seq);
+		assert_int_equal(ringtail_position(r), known.saved.seq);
 		assert_int_equal(rig_stats(r).lost, gap.count);
 		while ((outcome = read_by(r, how, &seq)) == RINGTAIL_EVENT)
 			;
 		t_is(outcome, RINGTAIL_NOTHING);
-		assert_int_equal(seq, h.now.seq);
+		assert_int_equal(seq, known.now.seq);
 	}
 }
 
@@ -327,20 +328,20 @@ static void a_marker_of_another_history(void **state)
 	struct ringtail *r;
 
 	begin_amid(20);
-	t_ok(ringtail_marker_format(h.now.seq + 1000, EPOCH + 1, marker));
+	t_ok(ringtail_marker_format(known.now.seq + 1000, EPOCH + 1, marker));
 	o.marker = marker;
 	t_is(rig_try(rig, o, &r), RINGTAIL_E_EPOCH);
 	o.on_gap = RINGTAIL_ON_GAP_RESYNC;
 	r = rig_read(rig, o);
 	t_is(next(r, &e), RINGTAIL_RESET);
-	rig_gap(r, h.now.seq + 1001, 0, 0, RINGTAIL_CAUSE_EPOCH);
+	rig_gap(r, known.now.seq + 1001, 0, 0, RINGTAIL_CAUSE_EPOCH);
 	t_ok(ringtail_marker(r, now));
 	assert_string_equal(now, marker); /* still good for nothing else */
-	gives_entries(r, &h.saved, 0, N_KEYS);
+	gives_entries(r, &known.saved, 0, N_KEYS);
 	stats = rig_stats(r);
-	assert_int_equal(stats.start, h.saved.seq);
+	assert_int_equal(stats.start, known.saved.seq);
 	assert_int_equal(stats.lost, 0);
-	gives_changes(r, h.saved.seq);
+	gives_changes(r, known.saved.seq);
 }
 
 /* The log in the new epoch first, then the ring, as a daemon does it. */
@@ -370,9 +371,9 @@ static void what_is_let_go_is_gone_at_once_and_says_why(void **state)
 	puts_of_many();
 	snapshot();
 	puts_of_all(1000);
-	by_error = rig_read(rig, rig_after(h.saved.seq));
-	by_skip = rig_read(rig, rig_skip(h.saved.seq));
-	by_resync = rig_read(rig, resyncing(h.saved.seq));
+	by_error = rig_read(rig, rig_after(known.saved.seq));
+	by_skip = rig_read(rig, rig_skip(known.saved.seq));
+	by_resync = rig_read(rig, resyncing(known.saved.seq));
 	t_is(next(by_error, &e), RINGTAIL_EVENT);
 	t_is(next(by_skip, &e), RINGTAIL_EVENT);
 	t_is(next(by_resync, &e), RINGTAIL_EVENT);
@@ -380,25 +381,25 @@ static void what_is_let_go_is_gone_at_once_and_says_why(void **state)
 	at = ringtail_position(by_skip);
 
 	snapshot();
-	let_go(0, h.saved.seq - 9);
+	let_go(0, known.saved.seq - 9);
 	t_is(next(by_skip, &e), RINGTAIL_GAP);
-	rig_gap(by_skip, at + 1, h.saved.seq - 10 - at, 0, RINGTAIL_CAUSE_EXPIRED);
+	rig_gap(by_skip, at + 1, known.saved.seq - 10 - at, 0, RINGTAIL_CAUSE_EXPIRED);
 	t_is(next(by_skip, &e), RINGTAIL_EVENT);
-	assert_int_equal(e.seq, h.saved.seq - 9);
+	assert_int_equal(e.seq, known.saved.seq - 9);
 
 	t_is(next(by_error, &e), RINGTAIL_E_COMPACTED);
 	assert_non_null(strstr(ringtail_error(by_error), "by age"));
 
 	t_is(next(by_resync, &e), RINGTAIL_RESET);
-	rig_gap(by_resync, at + 1, h.saved.seq - at, 10, RINGTAIL_CAUSE_EXPIRED);
-	gives_entries(by_resync, &h.saved, 0, N_KEYS);
+	rig_gap(by_resync, at + 1, known.saved.seq - at, 10, RINGTAIL_CAUSE_EXPIRED);
+	gives_entries(by_resync, &known.saved, 0, N_KEYS);
 
-	let_go(h.saved.seq - 4, h.saved.seq - 9);
+	let_go(known.saved.seq - 4, known.saved.seq - 9);
 	r = rig_read(rig, rig_skip(5));
 	t_is(next(r, &e), RINGTAIL_GAP);
-	rig_gap(r, 6, h.saved.seq - 10, 0, RINGTAIL_CAUSE_COMPACTED);
+	rig_gap(r, 6, known.saved.seq - 10, 0, RINGTAIL_CAUSE_COMPACTED);
 	t_is(next(r, &e), RINGTAIL_EVENT);
-	assert_int_equal(e.seq, h.saved.seq - 4);
+	assert_int_equal(e.seq, known.saved.seq - 4);
 }
 
 /*
@@ -437,7 +438,7 @@ static void who_continues_a_history_gets_no_state(void **state)
 	puts_of_all(10);
 	t_is(next(r, &e), RINGTAIL_EVENT);
 	begin_epoch(rig, EPOCH + 1);
-	h.now.seq = 10;
+	known.now.seq = 10;
 	for (uint64_t seq = 2; seq <= 10; seq++) {
 		t_is(next(r, &e), RINGTAIL_EVENT);
 		assert_int_equal(e.seq, seq);
@@ -462,9 +463,9 @@ static void a_new_history_is_read_from_its_state(void **state)
 	puts_of_all(50);
 	for (uint64_t seq = 1; seq <= 20; seq++)
 		t_is(next(r, &e), RINGTAIL_EVENT);
-	h.saved = h.now;
-	h.saved.seq = 1000;
-	begin_anew(rig, EPOCH + 5, &h.saved);
+	known.saved = known.now;
+	known.saved.seq = 1000;
+	begin_anew(rig, EPOCH + 5, &known.saved);
 	put(3);
 	/* The old ring is read to its end first. */
 	for (uint64_t seq = 21; seq <= 50; seq++) {
@@ -480,7 +481,7 @@ static void a_new_history_is_read_from_its_state(void **state)
 	rt_presence_write(r, RT_PRESENCE_RUNNING);
 	assert_int_equal(r->presence->record.epoch, EPOCH); /* nor does the position */
 	assert_int_equal(r->presence->record.position, 50);
-	gives_entries(r, &h.saved, 0, N_KEYS);
+	gives_entries(r, &known.saved, 0, N_KEYS);
 	t_ok(ringtail_marker(r, marker));
 	t_ok(ringtail_marker_parse(marker, NULL, &epoch));
 	assert_int_equal(epoch, EPOCH + 5);
@@ -536,7 +537,7 @@ static void followed_through_a_new_history(struct rig *rig, unsigned before)
 
 	assert_int_equal(pthread_create(&thread, NULL, follow, &f), 0);
 	puts_of_all(before);
-	then = h.now;
+	then = known.now;
 	then.seq = 1000;
 	begin_anew(rig, EPOCH + 5, &then);
 	for (unsigned i = 0; i < 3; i++)
@@ -566,8 +567,8 @@ static void the_other_policies_are_told_of_a_new_history(void **state)
 	struct ringtail_event e;
 
 	put(1);
-	h.now.seq = 1000;
-	begin_anew(rig, EPOCH + 5, &h.now);
+	known.now.seq = 1000;
+	begin_anew(rig, EPOCH + 5, &known.now);
 	t_is(next(r, &e), RINGTAIL_EVENT);
 	t_is(next(r, &e), RINGTAIL_E_EPOCH);
 	rig_gap(r, 2, 0, 0, RINGTAIL_CAUSE_EPOCH);

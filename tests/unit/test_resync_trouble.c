@@ -17,7 +17,7 @@ static void begin_with_two(struct state *ret_older)
 	puts_of_all(200);
 	event(RT_OP_DELETE, 5);
 	snapshot();
-	*ret_older = h.saved;
+	*ret_older = known.saved;
 	puts_of_all(300);
 	event(RT_OP_DELETE, 6);
 	snapshot();
@@ -32,7 +32,7 @@ static void a_damaged_snapshot_is_given_up_for_the_other_one(void **state)
 	struct ringtail *r;
 
 	begin_with_two(&older);
-	flip_blocks(h.saved.seq, ALL_BLOCKS);
+	flip_blocks(known.saved.seq, ALL_BLOCKS);
 	r = rig_read(rig, from_state());
 	t_is(next(r, &e), RINGTAIL_RESET);
 	gives_state(r, &older);
@@ -40,7 +40,7 @@ static void a_damaged_snapshot_is_given_up_for_the_other_one(void **state)
 	assert_int_equal(rig_stats(r).resets, 2);
 
 	/* One that does not even open is passed over at once. */
-	t_ok(truncate(snapshot_file(h.saved.seq), 5000));
+	t_ok(truncate(snapshot_file(known.saved.seq), 5000));
 	r = rig_read(rig, from_state());
 	gives_state(r, &older);
 	assert_int_equal(rig_stats(r).resets, 1);
@@ -55,9 +55,9 @@ static void damage_in_the_middle_is_no_end(void **state)
 	unsigned n = 0;
 	int outcome;
 
-	h.pad = 8192;
+	known.pad = 8192;
 	begin_with_two(&older);
-	flip_blocks(h.saved.seq, 0); /* all but the first */
+	flip_blocks(known.saved.seq, 0); /* all but the first */
 	r = rig_read(rig, from_state());
 	t_is(next(r, &e), RINGTAIL_RESET);
 	while ((outcome = next(r, &e)) == RINGTAIL_SNAPSHOT)
@@ -76,7 +76,7 @@ static void when_all_are_damaged_it_says_so_until_one_is_mended(void **state)
 	struct ringtail *r;
 
 	begin_with_two(&older);
-	flip_blocks(h.saved.seq, ALL_BLOCKS);
+	flip_blocks(known.saved.seq, ALL_BLOCKS);
 	flip_blocks(older.seq, ALL_BLOCKS);
 	r = rig_read(rig, from_state());
 	t_is(next(r, &e), RINGTAIL_RESET);
@@ -92,7 +92,7 @@ static void when_all_are_damaged_it_says_so_until_one_is_mended(void **state)
 	gives_state(r, &older);
 
 	t_ok(truncate(snapshot_file(older.seq), 100));
-	t_ok(truncate(snapshot_file(h.saved.seq), 100));
+	t_ok(truncate(snapshot_file(known.saved.seq), 100));
 	t_is(rig_try(rig, from_state(), &r), RINGTAIL_E_CORRUPT);
 	assert_non_null(strstr(ringtail_error(NULL), ".snap"));
 }
@@ -119,9 +119,9 @@ static void any_bytes_in_a_snapshot_are_no_crash(void **state)
 	size_t len;
 	uint8_t *whole;
 
-	h.pad = 2000;
+	known.pad = 2000;
 	begin_amid(5);
-	whole = (uint8_t *)t_read_file(snapshot_file(h.saved.seq), &len);
+	whole = (uint8_t *)t_read_file(snapshot_file(known.saved.seq), &len);
 	for (unsigned i = 0; i < 300; i++) {
 		AUTO_FREE uint8_t *bytes = malloc(len);
 		size_t n = 1 + t_random_below(&random, 8), kept = len;
@@ -141,7 +141,7 @@ static void any_bytes_in_a_snapshot_are_no_crash(void **state)
 		}
 		if (t_random_below(&random, 4) == 0)
 			kept = t_random_below(&random, len);
-		t_write_file(snapshot_file(h.saved.seq), bytes, kept);
+		t_write_file(snapshot_file(known.saved.seq), bytes, kept);
 		if (rig_try(rig, from_state(), &r) < 0)
 			continue;
 		(void)read_out(r);
@@ -156,12 +156,12 @@ static void a_snapshot_that_is_cut_while_it_is_read(void **state)
 	struct ringtail_event e;
 	struct ringtail *r;
 
-	h.pad = 8192;
+	known.pad = 8192;
 	begin_amid(5);
 	r = rig_read(rig, from_state());
 	t_is(next(r, &e), RINGTAIL_RESET);
 	t_is(next(r, &e), RINGTAIL_SNAPSHOT);
-	t_ok(truncate(snapshot_file(h.saved.seq), 5000));
+	t_ok(truncate(snapshot_file(known.saved.seq), 5000));
 	assert_in_range(read_out(r), 0, N_KEYS - 2);
 	t_is(next(r, &e), RINGTAIL_E_CORRUPT);
 }
@@ -177,10 +177,10 @@ static void a_snapshot_that_is_removed_while_it_is_read(void **state)
 	struct ringtail *r;
 	struct state first;
 
-	h.pad = 8192;
+	known.pad = 8192;
 	puts_of_all(200);
 	snapshot();
-	first = h.saved;
+	first = known.saved;
 	put(2);
 	r = rig_read(rig, from_state());
 	t_is(next(r, &e), RINGTAIL_RESET);
@@ -203,10 +203,10 @@ static void a_state_that_history_has_left_behind_is_begun_anew(void **state)
 	for (unsigned key = 0; key < N_KEYS; key++)
 		t_is(next(r, &e), RINGTAIL_SNAPSHOT);
 	begin_amid(5); /* what follows the first is neither in ring nor log */
-	gives_state(r, &h.saved);
-	gives_changes(r, h.saved.seq);
+	gives_state(r, &known.saved);
+	gives_changes(r, known.saved.seq);
 	assert_int_equal(rig_stats(r).resets, 2);
-	assert_int_equal(rig_stats(r).start, h.saved.seq);
+	assert_int_equal(rig_stats(r).start, known.saved.seq);
 }
 
 static void the_gap_of_a_state_that_was_begun_anew_is_one(void **state)
@@ -222,11 +222,11 @@ static void the_gap_of_a_state_that_was_begun_anew_is_one(void **state)
 		t_is(next(r, &e), RINGTAIL_SNAPSHOT);
 	begin_amid(5);
 	t_is(next(r, &e), RINGTAIL_RESET);
-	rig_gap(r, 8, h.saved.seq - 7, h.saved.seq - h.log.oldest + 1,
+	rig_gap(r, 8, known.saved.seq - 7, known.saved.seq - h.log.oldest + 1,
 		RINGTAIL_CAUSE_COMPACTED);
-	gives_entries(r, &h.saved, 0, N_KEYS);
+	gives_entries(r, &known.saved, 0, N_KEYS);
 	assert_int_equal(rig_stats(r).gaps, 1);
-	assert_int_equal(rig_stats(r).lost, h.saved.seq - 7);
+	assert_int_equal(rig_stats(r).lost, known.saved.seq - 7);
 }
 
 static void cancel_stops_in_the_middle(void **state)
@@ -253,10 +253,10 @@ static void a_state_never_arms_the_descriptor(void **state)
 	begin_amid(0);
 	r = rig_read(rig, from_state());
 	assert_true(ringtail_fd(r) >= 0);
-	gives_state(r, &h.saved);
+	gives_state(r, &known.saved);
 	assert_false(r->pollfd->armed);
 	assert_int_equal(rig_stats(r).sleeps, 0);
-	gives_changes(r, h.saved.seq);
+	gives_changes(r, known.saved.seq);
 	assert_true(r->pollfd->armed);
 }
 
@@ -283,8 +283,8 @@ static void a_batch_that_holds_no_entry_says_what_it_takes(void **state)
 	while ((outcome = ringtail_next_batch(r, &batch, 0)) == RINGTAIL_SNAPSHOT) {
 		assert_in_range(batch.n_events, 1, 3);
 		for (size_t i = 0; i < batch.n_events; i++, key++)
-			assert_true(
-				is_put(&events[i], (unsigned)key, h.saved.keys[key]));
+			assert_true(is_put(&events[i], (unsigned)key,
+					   known.saved.keys[key]));
 	}
 	t_is(outcome, RINGTAIL_SNAPSHOT_END);
 	assert_int_equal(key, N_KEYS);
@@ -303,7 +303,7 @@ static void a_damaged_snapshot_of_an_empty_feed_is_an_error(void **state)
 	struct ringtail_event e;
 	struct ringtail *r;
 
-	h.pad = 100;
+	known.pad = 100;
 	empty.keys[3] = 1;
 	write_snapshot(EPOCH, &empty);
 	flip_blocks(0, ALL_BLOCKS);
@@ -365,10 +365,10 @@ static void while_there_is_no_history_nobody_is_held(void **state)
 	/* A snapshot of what was written meanwhile. */
 	t_ok(rename(t_path(rig->dir, "away"), h.path));
 	snapshot();
-	trim(h.saved.seq + 1);
+	trim(known.saved.seq + 1);
 	t_is(ringtail_next(r, &e, RINGTAIL_FOREVER), RINGTAIL_RESET);
-	gives_entries(r, &h.saved, 0, N_KEYS);
-	gives_changes(r, h.saved.seq);
+	gives_entries(r, &known.saved, 0, N_KEYS);
+	gives_changes(r, known.saved.seq);
 }
 
 static void a_history_that_never_comes_is_an_error(void **state)
@@ -487,13 +487,13 @@ static void after_a_reset_there_is_a_state(void **state)
 
 	puts_of_all(20);
 	snapshot();
-	older = h.saved;
+	older = known.saved;
 	puts_of_all(20);
 	r = rig_read(rig, resyncing(0));
 	for (uint64_t seq = 1; seq <= 30; seq++)
 		t_is(next(r, &e), RINGTAIL_EVENT);
 	snapshot();
-	flip_blocks(h.saved.seq, ALL_BLOCKS);
+	flip_blocks(known.saved.seq, ALL_BLOCKS);
 	t_is(rt_reader_resync(r, RINGTAIL_CAUSE_COMPACTED), RINGTAIL_RESET);
 	gives_state(r, &older);
 	stats = rig_stats(r);
@@ -516,7 +516,7 @@ static void a_state_is_never_beyond_the_end(void **state)
 	struct ringtail *r;
 
 	begin_with_two(&older);
-	o.until = h.saved.seq - 1;
+	o.until = known.saved.seq - 1;
 	r = rig_read(rig, o);
 	gives_state(r, &older);
 	for (uint64_t seq = older.seq + 1; seq <= o.until; seq++)
@@ -529,9 +529,9 @@ static void a_state_is_never_beyond_the_end(void **state)
 	gives_state(r, &older);
 	t_is(next(r, &e), RINGTAIL_E_END);
 
-	o.until = h.saved.seq + 1;
+	o.until = known.saved.seq + 1;
 	r = rig_read(rig, o);
-	gives_state(r, &h.saved);
+	gives_state(r, &known.saved);
 	t_is(next(r, &e), RINGTAIL_EVENT);
 	t_is(next(r, &e), RINGTAIL_E_END);
 }
@@ -545,7 +545,7 @@ static void without_a_snapshot_it_is_as_of_the_end(void **state)
 	struct ringtail *r;
 
 	puts_of_all(10);
-	then = h.now;
+	then = known.now;
 	puts_of_all(10);
 	o.until = then.seq;
 	r = rig_read(rig, o);
@@ -563,19 +563,19 @@ static void an_end_that_no_snapshot_reaches_down_to_is_refused(void **state)
 	put(1);
 	o.until = 7;
 	r = rig_read(rig, o);
-	gives_state(r, &h.now);
+	gives_state(r, &known.now);
 	begin_amid(5);
 	t_is(rig_try(rig, o, &r), RINGTAIL_E_NO_SNAPSHOT);
 	assert_non_null(strstr(ringtail_error(NULL), "at or below seq 7"));
 
 	/* Nor does a gap end with a state that is of later. */
 	o = resyncing(0);
-	o.until = h.saved.seq + 5;
+	o.until = known.saved.seq + 5;
 	r = rig_read(rig, o);
 	t_is(next(r, &e), RINGTAIL_RESET);
-	rig_gap(r, 1, h.saved.seq, h.saved.seq - h.log.oldest + 1,
+	rig_gap(r, 1, known.saved.seq, known.saved.seq - h.log.oldest + 1,
 		RINGTAIL_CAUSE_COMPACTED);
-	o.until = h.saved.seq - 1;
+	o.until = known.saved.seq - 1;
 	t_is(rig_try(rig, o, &r), RINGTAIL_E_NO_SNAPSHOT);
 }
 

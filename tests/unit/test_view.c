@@ -31,7 +31,7 @@ static int setup_views(void **state)
 {
 	f = (struct follower){ .view = NULL };
 	n_views = 0;
-	return setup_resync(state);
+	return setup_known(state);
 }
 
 static int teardown_views(void **state)
@@ -39,7 +39,7 @@ static int teardown_views(void **state)
 	t_calls_left = -1;
 	while (n_views)
 		ringtail_view_close(views[--n_views]);
-	return teardown_resync(state);
+	return teardown_backed(state);
 }
 
 #define TV(name) cmocka_unit_test_setup_teardown(name, setup_views, teardown_views)
@@ -194,13 +194,13 @@ static void is_now(struct ringtail_view *view)
 	char marker[RINGTAIL_MARKER_SIZE];
 	uint64_t seq, epoch;
 
-	assert_true(shows(view, &h.now, true));
+	assert_true(shows(view, &known.now, true));
 	t_ok(ringtail_view_marker(view, marker));
 	t_ok(ringtail_marker_parse(marker, &seq, &epoch));
-	assert_int_equal(seq, h.now.seq);
+	assert_int_equal(seq, known.now.seq);
 	assert_int_equal(epoch, h.rig->w->segment.geo.epoch);
 	t_ok(ringtail_view_get_stats(view, &stats));
-	assert_int_equal(stats.position, h.now.seq);
+	assert_int_equal(stats.position, known.now.seq);
 	assert_int_equal(stats.delivered + stats.filtered + stats.lost,
 			 stats.position - stats.start);
 }
@@ -208,7 +208,7 @@ static void is_now(struct ringtail_view *view)
 static void told_all(void)
 {
 	assert_false(f.wrong);
-	assert_memory_equal(f.state.keys, h.now.keys, sizeof(h.now.keys));
+	assert_memory_equal(f.state.keys, known.now.keys, sizeof(known.now.keys));
 }
 
 /* A transaction of several events, in the log first; op 0 ends it. */
@@ -232,13 +232,13 @@ static void txn(const struct part *parts)
 
 		t_ok(rt_batch_add(&h.batch, parts->op, 0, text, key_len, value, len));
 		t_ok(rt_writer_add(h.rig->w, parts->op, 0, text, key_len, value, len));
-		h.now.keys[parts->key] = parts->op == RT_OP_PUT ? seq : 0;
+		known.now.keys[parts->key] = parts->op == RT_OP_PUT ? seq : 0;
 	}
 	rt_batch_end(&h.batch, time_of(first));
 	t_ok(rt_log_append(&h.log, &h.batch, &h.fault));
 	rt_writer_set_time(h.rig->w, time_of(first));
 	rt_writer_commit(h.rig->w);
-	h.now.seq = seq - 1;
+	known.now.seq = seq - 1;
 }
 
 /*
@@ -271,12 +271,12 @@ static void it_follows_every_change(void **state)
 
 	is_now(view);
 	for (unsigned i = 0; i < 300; i++) {
-		h.pad = i % 7 * 5;
+		known.pad = i % 7 * 5;
 		event(i % 3 ? RT_OP_PUT : RT_OP_DELETE, i * i % N_KEYS);
 		if (i % 5)
 			poll_all(view);
 	}
-	h.pad = 0;
+	known.pad = 0;
 }
 
 static void messages_are_not_of_the_state(void **state)
@@ -368,7 +368,7 @@ static void a_view_of_a_prefix(void **state)
 	put(51);
 	poll_all(view);
 	assert_int_equal(ringtail_view_count(view), 10);
-	assert_int_equal(ringtail_view_seq(view), h.now.seq);
+	assert_int_equal(ringtail_view_seq(view), known.now.seq);
 	t_is(ringtail_view_get(view, "g5/k00", 6, NULL), 0);
 }
 
@@ -401,7 +401,7 @@ static void leave_behind(void)
 	event(RT_OP_DELETE, 5);
 	event(RT_OP_DELETE, 66);
 	snapshot();
-	trim(h.saved.seq + 1);
+	trim(known.saved.seq + 1);
 }
 
 static void what_was_missed_is_told_by_comparing(void **state)
@@ -446,11 +446,11 @@ static void a_damaged_snapshot_leaves_it_as_it_was(void **state)
 	struct ringtail_view *view;
 	int r;
 
-	h.pad = 2000; /* several blocks */
+	known.pad = 2000; /* several blocks */
 	puts_of_all(N_KEYS);
 	view = open_told(rig);
 	leave_behind();
-	flip_blocks(h.saved.seq, 0);
+	flip_blocks(known.saved.seq, 0);
 	do
 		r = ringtail_view_poll(view, 0); /* what it can still follow */
 	while (r > 0);
@@ -460,7 +460,7 @@ static void a_damaged_snapshot_leaves_it_as_it_was(void **state)
 	assert_false(f.wrong);
 	assert_int_equal(f.n_resynced, 0);
 	t_is(ringtail_view_poll(view, 0), RINGTAIL_E_CORRUPT);
-	h.pad = 0;
+	known.pad = 0;
 }
 
 /*
@@ -518,7 +518,7 @@ static void history_that_was_cut_without_a_snapshot_is_refused(void **state)
 	struct ringtail_view *view;
 
 	begin_amid(0);
-	assert_int_equal(unlink(snapshot_file(h.saved.seq)), 0);
+	assert_int_equal(unlink(snapshot_file(known.saved.seq)), 0);
 	t_is(try_view(rig, defaults(), plain(), &view), RINGTAIL_E_NO_SNAPSHOT);
 }
 
@@ -534,14 +534,14 @@ static void a_closed_feed_can_be_looked_at(void **state)
 	event(RT_OP_MESSAGE, 4);
 	rig_close(rig);
 	t_is(ringtail_view_poll(view, 0), RINGTAIL_E_CLOSED);
-	assert_true(shows(view, &h.now, true));
+	assert_true(shows(view, &known.now, true));
 	view = open_view(rig, defaults(), plain());
-	assert_true(shows(view, &h.now, true));
+	assert_true(shows(view, &known.now, true));
 	t_is(ringtail_view_poll(view, 0), RINGTAIL_E_CLOSED);
 	t_is(ringtail_view_poll(view, 0), RINGTAIL_E_CLOSED);
-	t_is(ringtail_view_wait(view, h.now.seq, 0), RINGTAIL_VIEW_ALREADY);
-	t_is(ringtail_view_wait(view, h.now.seq + 1, AGES_NS), RINGTAIL_E_CLOSED);
-	assert_true(shows(view, &h.now, true));
+	t_is(ringtail_view_wait(view, known.now.seq, 0), RINGTAIL_VIEW_ALREADY);
+	t_is(ringtail_view_wait(view, known.now.seq + 1, AGES_NS), RINGTAIL_E_CLOSED);
+	assert_true(shows(view, &known.now, true));
 }
 
 #ifdef T_HAS_NO_MEMORY
@@ -716,7 +716,7 @@ static void wait_for_a_thread(struct rig *rig, struct ringtail_options o)
 	puts_of_all(N_KEYS);
 	v.flags = RINGTAIL_VIEW_THREAD;
 	view = open_view(rig, o, v);
-	begin_seq = h.now.seq;
+	begin_seq = known.now.seq;
 	t_is(ringtail_view_wait(view, begin_seq, AGES_NS), RINGTAIL_VIEW_ALREADY);
 	t_is(ringtail_view_wait(view, begin_seq + 1, 0), RINGTAIL_VIEW_TIMED_OUT);
 	t_is(ringtail_view_wait(view, begin_seq + 1, 3000000), RINGTAIL_VIEW_TIMED_OUT);
@@ -790,7 +790,7 @@ static void a_thread_keeps_it_up_to_date(void **state)
 	t_is(ringtail_view_fd(view), -EINVAL);
 	puts_of_all(20);
 	event(RT_OP_DELETE, 5);
-	assert_true(ringtail_view_wait(view, h.now.seq, AGES_NS) > 0);
+	assert_true(ringtail_view_wait(view, known.now.seq, AGES_NS) > 0);
 	ringtail_view_lock(view);
 	is_now(view);
 	told_all();
@@ -798,9 +798,9 @@ static void a_thread_keeps_it_up_to_date(void **state)
 	rig_close(rig);
 	assert_true(t_within_ms(30000, has_stopped, NULL));
 	t_is(f.stopped, RINGTAIL_E_CLOSED);
-	t_is(ringtail_view_wait(view, h.now.seq + 1, AGES_NS), RINGTAIL_E_CLOSED);
+	t_is(ringtail_view_wait(view, known.now.seq + 1, AGES_NS), RINGTAIL_E_CLOSED);
 	assert_non_null(strstr(ringtail_view_error(view), "closed"));
-	assert_true(shows(view, &h.now, true));
+	assert_true(shows(view, &known.now, true));
 }
 
 static void a_thread_gets_the_state_anew(void **state)
@@ -816,7 +816,7 @@ static void a_thread_gets_the_state_anew(void **state)
 	t_sleep_ms(5);
 	leave_behind();
 	ringtail_view_unlock(view);
-	assert_true(ringtail_view_wait(view, h.now.seq, AGES_NS) > 0);
+	assert_true(ringtail_view_wait(view, known.now.seq, AGES_NS) > 0);
 	ringtail_view_lock(view);
 	is_now(view);
 	told_all();
@@ -889,10 +889,10 @@ static void who_looks_sees_whole_transactions(void **state)
 		put(10 + i % 80);
 		if (i % 500 == 499) {
 			snapshot();
-			(void)rt_log_drop_below(&h.log, h.saved.seq + 1);
+			(void)rt_log_drop_below(&h.log, known.saved.seq + 1);
 		}
 	}
-	assert_true(ringtail_view_wait(lookers[0].view, h.now.seq, AGES_NS) > 0);
+	assert_true(ringtail_view_wait(lookers[0].view, known.now.seq, AGES_NS) > 0);
 	atomic_store(&over, true);
 	for (unsigned i = 0; i < 3; i++) {
 		assert_int_equal(pthread_join(lookers[i].thread, NULL), 0);
