@@ -40,7 +40,7 @@ copy_tree()
 		while IFS= read -r -d '' file; do
 			[ ! -e "$file" ] || printf '%s\0' "$file"
 		done | tar -c --null -T -) | tar -x -C "$tree"
-	meson setup "$build" "$tree" -Ddaemon=disabled -Dtools=disabled -Dman=disabled \
+	meson setup "$build" "$tree" -Dtools=disabled -Dman=disabled \
 		-Dbench=false -Dexamples=false >"$tmp/setup.log" 2>&1
 }
 
