@@ -291,6 +291,16 @@ __attribute__((unused)) static struct ringtail_options from_state(void)
 	return rig_from(RINGTAIL_START_SNAPSHOT);
 }
 
+/* Begins with the state, and is given that it does. */
+__attribute__((unused)) static struct ringtail *read_reset(struct rig *rig)
+{
+	struct ringtail *r = rig_read(rig, from_state());
+	struct ringtail_event e;
+
+	t_is(next(r, &e), RINGTAIL_RESET);
+	return r;
+}
+
 __attribute__((unused)) static struct ringtail_options resyncing(uint64_t after)
 {
 	struct ringtail_options o = rig_after(after);

@@ -52,8 +52,7 @@ static void what_comes_while_it_is_read_is_delivered_once(void **state)
 	struct ringtail *r;
 
 	begin_amid(3);
-	r = rig_read(rig, from_state());
-	t_is(next(r, &e), RINGTAIL_RESET);
+	r = read_reset(rig);
 	t_is(next(r, &e), RINGTAIL_SNAPSHOT);
 	assert_true(is_put(&e, 0, known.saved.keys[0]));
 	puts_of_all(500); /* more than the ring holds */

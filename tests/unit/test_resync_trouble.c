@@ -27,14 +27,12 @@ static void begin_with_two(struct state *ret_older)
 static void a_damaged_snapshot_is_given_up_for_the_other_one(void **state)
 {
 	struct rig *rig = begin(state);
-	struct ringtail_event e;
 	struct state older;
 	struct ringtail *r;
 
 	begin_with_two(&older);
 	flip_blocks(known.saved.seq, ALL_BLOCKS);
-	r = rig_read(rig, from_state());
-	t_is(next(r, &e), RINGTAIL_RESET);
+	r = read_reset(rig);
 	gives_state(r, &older);
 	gives_changes(r, older.seq);
 	assert_int_equal(rig_stats(r).resets, 2);
@@ -58,8 +56,7 @@ static void damage_in_the_middle_is_no_end(void **state)
 	known.pad = 8192;
 	begin_with_two(&older);
 	flip_blocks(known.saved.seq, 0); /* all but the first */
-	r = rig_read(rig, from_state());
-	t_is(next(r, &e), RINGTAIL_RESET);
+	r = read_reset(rig);
 	while ((outcome = next(r, &e)) == RINGTAIL_SNAPSHOT)
 		n++;
 	t_is(outcome, RINGTAIL_RESET);
@@ -78,8 +75,7 @@ static void when_all_are_damaged_it_says_so_until_one_is_mended(void **state)
 	begin_with_two(&older);
 	flip_blocks(known.saved.seq, ALL_BLOCKS);
 	flip_blocks(older.seq, ALL_BLOCKS);
-	r = rig_read(rig, from_state());
-	t_is(next(r, &e), RINGTAIL_RESET);
+	r = read_reset(rig);
 	t_is(next(r, &e), RINGTAIL_RESET);
 	for (unsigned i = 0; i < 3; i++)
 		t_is(next(r, &e), RINGTAIL_E_CORRUPT);
@@ -87,8 +83,7 @@ static void when_all_are_damaged_it_says_so_until_one_is_mended(void **state)
 	assert_non_null(strstr(ringtail_error(r), "damaged at byte"));
 
 	flip_blocks(older.seq, ALL_BLOCKS);
-	r = rig_read(rig, from_state());
-	t_is(next(r, &e), RINGTAIL_RESET);
+	r = read_reset(rig);
 	gives_state(r, &older);
 
 	t_ok(truncate(snapshot_file(older.seq), 100));
@@ -158,8 +153,7 @@ static void a_snapshot_that_is_cut_while_it_is_read(void **state)
 
 	known.pad = 8192;
 	begin_amid(5);
-	r = rig_read(rig, from_state());
-	t_is(next(r, &e), RINGTAIL_RESET);
+	r = read_reset(rig);
 	t_is(next(r, &e), RINGTAIL_SNAPSHOT);
 	t_ok(truncate(snapshot_file(known.saved.seq), 5000));
 	assert_in_range(read_out(r), 0, N_KEYS - 2);
@@ -182,8 +176,7 @@ static void a_snapshot_that_is_removed_while_it_is_read(void **state)
 	snapshot();
 	first = known.saved;
 	put(2);
-	r = rig_read(rig, from_state());
-	t_is(next(r, &e), RINGTAIL_RESET);
+	r = read_reset(rig);
 	t_is(next(r, &e), RINGTAIL_SNAPSHOT);
 	snapshot();
 	assert_int_equal(unlink(snapshot_file(first.seq)), 0);
@@ -198,8 +191,7 @@ static void a_state_that_history_has_left_behind_is_begun_anew(void **state)
 	struct ringtail *r;
 
 	begin_amid(5);
-	r = rig_read(rig, from_state());
-	t_is(next(r, &e), RINGTAIL_RESET);
+	r = read_reset(rig);
 	for (unsigned key = 0; key < N_KEYS; key++)
 		t_is(next(r, &e), RINGTAIL_SNAPSHOT);
 	begin_amid(5); /* what follows the first is neither in ring nor log */
@@ -236,8 +228,7 @@ static void cancel_stops_in_the_middle(void **state)
 	struct ringtail *r;
 
 	begin_amid(5);
-	r = rig_read(rig, from_state());
-	t_is(next(r, &e), RINGTAIL_RESET);
+	r = read_reset(rig);
 	t_is(next(r, &e), RINGTAIL_SNAPSHOT);
 	ringtail_cancel(r);
 	t_is(next(r, &e), RINGTAIL_E_CANCELED);
@@ -308,8 +299,7 @@ static void a_damaged_snapshot_of_an_empty_feed_is_an_error(void **state)
 	write_snapshot(EPOCH, &empty);
 	flip_blocks(0, ALL_BLOCKS);
 	put(1);
-	r = rig_read(rig, from_state());
-	t_is(next(r, &e), RINGTAIL_RESET);
+	r = read_reset(rig);
 	t_is(next(r, &e), RINGTAIL_E_CORRUPT);
 	assert_non_null(strstr(ringtail_error(r), "ringtail snapshot " RIG_FEED));
 }
@@ -318,12 +308,10 @@ static void a_damaged_snapshot_of_an_empty_feed_is_an_error(void **state)
 static void a_log_that_says_it_has_more_than_it_has_is_an_error(void **state)
 {
 	struct rig *rig = begin(state);
-	struct ringtail_event e;
 	struct ringtail *r;
 
 	put(1);
-	r = rig_read(rig, from_state());
-	t_is(next(r, &e), RINGTAIL_RESET);
+	r = read_reset(rig);
 	rt_batch_reset(&h.batch, 2);
 	t_ok(rt_batch_one(&h.batch, RT_OP_PUT, 0, "k", 1, "v", 1, time_of(2)));
 	h.batch.n_events = 3;

@@ -58,6 +58,14 @@ static void tick(unsigned n)
 	}
 }
 
+/* So many changes, and a snapshot that has them. */
+static void put_and_save(unsigned n)
+{
+	put(n);
+	(void)rt_retention_ask(feed());
+	tick(2);
+}
+
 static const char *log_file(uint64_t seq, const char *suffix)
 {
 	char name[64];
@@ -261,12 +269,8 @@ static void snapshots_below_what_is_let_go_go(void **state)
 	uint64_t then;
 
 	(void)state;
-	put(10);
-	(void)rt_retention_ask(feed());
-	tick(2);
-	put(10);
-	(void)rt_retention_ask(feed());
-	tick(2);
+	put_and_save(10);
+	put_and_save(10);
 	assert_int_equal(kept()->n_kept, 2);
 	t_is(rt_retention_trim(feed(), 11, &then), 1);
 	assert_int_equal(kept()->n_kept, 2); /* 11 goes on from 10 */
@@ -309,12 +313,8 @@ static void nothing_goes_because_of_a_damaged_one(void **state)
 	uint64_t then = 0;
 
 	(void)state;
-	put(10);
-	(void)rt_retention_ask(feed());
-	tick(2);
-	put(10);
-	(void)rt_retention_ask(feed());
-	tick(2);
+	put_and_save(10);
+	put_and_save(10);
 	damage(20);
 	put(1);
 	t_is(rt_retention_trim(feed(), 15, &then), 0);
