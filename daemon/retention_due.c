@@ -11,6 +11,7 @@
 /* Bytes of log that are worth a snapshot: so many times its size, and at least ... */
 #define TIMES_ITS_SIZE 2u
 #define WORTH_IT       (UINT64_C(32) << 20)
+#define MUCH_MORE      (UINT64_C(64) << 20) /* behind that, with a quick start in mind */
 #define LEAST_PART     4u /* of retain_bytes: one snapshot for so much of it */
 
 /* Is one wanted so that the limits, or somebody, can let go of more? */
@@ -66,10 +67,11 @@ bool rt_retention_is_urgent(const struct rt_feed *feed)
 {
 	const struct rt_retention *keep = &feed->retention;
 	const struct rt_journal *journal = &feed->journal;
-	uint64_t most = feed->config->retain_bytes;
+	uint64_t most = feed->config->retain_bytes, due = due_bytes(feed);
 
 	return keep->asked > keep->answered || keep->trim_to || keep->age_to ||
 	       journal->out_of_space ||
 	       (most && journal->log.n_bytes > most + most / LEAST_PART) ||
-	       journal->log.n_since - keep->newest_since >= 2 * due_bytes(feed);
+	       journal->log.n_since - keep->newest_since >=
+		       due + rt_min(2 * due, MUCH_MORE);
 }

@@ -358,6 +358,18 @@ static struct rt_state state_of(const struct rt_item *item)
 }
 
 /*
+ * Both ends of it: what is longer than two lines takes its time anyway.  Inline, or gcc
+ * takes it for a function without any effect.
+ */
+RT_INLINE void expect_bytes(const void *at, size_t len)
+{
+	if (!len)
+		return;
+	__builtin_prefetch(at, 1);
+	__builtin_prefetch((const uint8_t *)at + len - 1, 1);
+}
+
+/*
  * Asks for the memory in which the keys will be looked up: first the places of all,
  * then their states, then what these point to.
  */
@@ -374,13 +386,13 @@ static void expect(const struct rt_delta *delta, const struct rt_item *items, si
 	for (size_t i = 0; i < n; i++) {
 		states[i] = guess(delta, hashes[i]);
 		if (states[i])
-			__builtin_prefetch(states[i], 1);
+			expect_bytes(states[i], sizeof(*states[i]));
 	}
 	for (size_t i = 0; i < n; i++) {
 		if (!states[i])
 			continue;
-		__builtin_prefetch(states[i]->key, 1);
-		__builtin_prefetch(states[i]->value, 1);
+		expect_bytes(states[i]->key, states[i]->key_len);
+		expect_bytes(states[i]->value, states[i]->value_len);
 	}
 }
 
