@@ -148,6 +148,8 @@ void rt_feed_give_log(struct rt_feed *feed)
 {
 	struct rt_fault fault;
 
+	if (rt_feed_flush(feed) < 0) /* nothing may be on its way to the log */
+		return;
 	if (rt_log_set_access(&feed->journal.log, feed->mode, feed->uid, feed->gid,
 			      &fault) < 0)
 		return; /* said when it was asked for */

@@ -206,7 +206,7 @@ static int find_room(struct rt_journal *j, uint64_t size)
 	    !log->unsynced || log->failed)
 		return place(j, size, &fd, &offset);
 	r = say_room(j, rt_log_reserve(&j->log, size, &j->fault));
-	j->is_rolling = !r;
+	j->is_rolling |= !r; /* what gathers may have been for a new one already */
 	return r;
 }
 
@@ -472,6 +472,7 @@ int rt_journal_sync_end(struct rt_journal *j, int result)
 	j->sync_fd = -1;
 	if (result < 0) {
 		j->log.failed = true;
+		j->n_settled++; /* what waited for it never will, which is as final */
 		rt_fault_set(&j->fault, "feed '%s': cannot sync its log in %s: %s",
 			     j->config->name, j->log.what, strerror(-result));
 		return result;

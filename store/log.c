@@ -105,13 +105,23 @@ static void drop_spare(struct rt_log *log)
 	log->spare_fd = -1;
 }
 
-/* A spare one for @size bytes, header included. */
+/* A spare one for @size bytes, header included; if there is no room it is as it was. */
 static int need_spare(struct rt_log *log, uint64_t size)
 {
-	if (log->spare_fd >= 0 && log->spare_size >= size)
+	int r;
+
+	if (log->spare_fd < 0)
+		return make_spare(log, rt_max(log->config.segment_size, size));
+	if (log->spare_size >= size)
 		return 0;
-	drop_spare(log);
-	return make_spare(log, rt_max(log->config.segment_size, size));
+	r = rt_file_reserve(log->config.io, log->spare_fd, size);
+	if (r < 0) {
+		/* Part of it may have been found; if it stays it does no harm. */
+		(void)ftruncate(log->spare_fd, (off_t)log->spare_size);
+		return r;
+	}
+	log->spare_size = size;
+	return 0;
 }
 
 int rt_log_reserve(struct rt_log *log, uint64_t size, struct rt_fault *fault)

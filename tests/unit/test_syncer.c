@@ -410,6 +410,24 @@ static void what_is_behind_a_failure_is_not_written(void **state)
 	assert_int_equal(head(), 1);
 }
 
+/* What a tick does when the ring has moved and the log could not follow. */
+static void access_that_is_due_waits_for_what_is_in_flight(void **state)
+{
+	(void)state;
+	for (unsigned i = 1; i <= 20; i++) {
+		put(2 * i - 1);
+		push();
+		put(2 * i);
+		rt_feed_give_log(feed());
+		push();
+		wait_for(f.round);
+		assert_int_equal(head(), 2 * i);
+	}
+	close_server();
+	open_server();
+	assert_int_equal(head(), 40);
+}
+
 /*
  * ---- A new segment with `os` ----
  */
@@ -505,6 +523,49 @@ static void what_waits_for_a_sync_that_fails_is_lost(void **state)
 	assert_int_equal(head(), before);
 }
 
+/* The loop looks at those who wait when the count of what has settled has changed. */
+static void who_waits_is_told_of_a_sync_that_fails(void **state)
+{
+	uint64_t before;
+
+	(void)state;
+	fill_segment();
+	put(1);
+	push();
+	before = feed()->journal.n_settled;
+	assert_true(rt_feed_sync_begin(feed(), false) >= 0);
+	rt_feed_sync_end(feed(), -EIO);
+	assert_true(rt_feed_is_lost(feed(), f.round));
+	assert_true(feed()->journal.n_settled > before);
+}
+
+/* What has been promised room keeps it, though there is none for what comes then. */
+static void what_is_reserved_stays_so_if_more_cannot_be(void **state)
+{
+	uint64_t last;
+	int fd;
+
+	(void)state;
+	fill_segment();
+	put(1);
+	last = rt_feed_seq(feed());
+	feed()->journal.log.config.io = &disk_io;
+	disk.reserve_error = ENOSPC;
+	rt_feed_begin(feed());
+	for (unsigned i = 0; i < 4000; i++) /* more than a segment */
+		put(i);
+	assert_int_equal(rt_feed_commit(feed()), RT_FEED_E_LOG);
+	assert_non_null(feed()->writer);
+	assert_int_equal(rt_feed_seq(feed()), last);
+	push();
+	fd = rt_feed_sync_begin(feed(), false);
+	if (fd >= 0)
+		rt_feed_sync_end(feed(), fdatasync(fd));
+	push();
+	assert_non_null(feed()->writer);
+	assert_int_equal(head(), last);
+}
+
 /* A full disk is noticed before anything waits for it. */
 static void a_segment_that_cannot_be_reserved_is_an_error_at_once(void **state)
 {
@@ -566,10 +627,13 @@ int main(void)
 		T(the_disk_does_not_wait_for_us),
 		T(full_batches_stay_on_their_way),
 		T(what_is_behind_a_failure_is_not_written),
+		T(access_that_is_due_waits_for_what_is_in_flight),
 		TO(a_new_segment_waits_for_a_sync_and_publishers_go_on),
 		TO(a_flush_does_not_wait_for_the_loop),
 		TO(a_transaction_waits_as_well),
 		TO(what_waits_for_a_sync_that_fails_is_lost),
+		TO(who_waits_is_told_of_a_sync_that_fails),
+		TO(what_is_reserved_stays_so_if_more_cannot_be),
 		TO(a_segment_that_cannot_be_reserved_is_an_error_at_once),
 		TO(much_is_synced_early),
 	};
