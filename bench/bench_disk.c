@@ -26,7 +26,8 @@
 
 #define N_PUBLISHERS 64u
 #define SEGMENT      (UINT64_C(64) << 20)
-#define START        4096u /* of the first batch in a segment */
+#define START        4096u        /* of the first batch in a segment */
+#define ROUND_MAX    (200u << 20) /* bytes of values */
 #define COMMAND      "*3\r\n$3\r\nSET\r\n$8\r\nkey%05u\r\n$64\r\n%064u\r\n"
 #define COMMAND_LEN  98u
 #define REPLY_LEN    5u
@@ -225,7 +226,7 @@ static void publish_many(const int *fds, const struct kind *kind, unsigned n_rou
 				   due[i] < sizeof(replies) ? due[i] : sizeof(replies),
 				   0);
 			if (len <= 0 || memchr(replies, '-', (size_t)len))
-				(void)fail("replies");
+				(void)fail("replies (is the disk full?)");
 			due[i] -= (unsigned)len;
 			if (due[i])
 				continue;
@@ -303,13 +304,16 @@ static void run_kind(const struct kind *kind, const int *fds, struct bare bares[
 		     unsigned rounds, unsigned n)
 {
 	unsigned n_commands = kind->n_publishers * kind->in_flight;
+	unsigned most = ROUND_MAX / (n_commands * kind->value_len);
+	/* As many batches as there are writes beside it, about. */
+	unsigned n_rounds = n * 256 / n_commands + n / 3;
 	struct b_pair reserved = { 0 }, written = { 0 };
 	size_t size = 0;
 
 	make_commands(kind);
 	for (unsigned i = 0; i < rounds; i++) {
-		/* As many batches as there are writes beside it, about. */
-		struct many many = many_rate(fds, kind, n * 256 / n_commands + n / 3);
+		struct many many =
+			many_rate(fds, kind, n_rounds < most ? n_rounds : most);
 
 		size = many.batch;
 		b_pair_add(&reserved, bare_rate(&bares[0], size, n), many.rate);
