@@ -385,6 +385,12 @@ int rt_journal_pass_on(struct rt_journal *j)
 	return rt_syncer_n_done(j->syncer) < j->n_flights ? 0 : rt_journal_settle(j);
 }
 
+/* Is what gathers for a segment that begins when the loop has synced? */
+static bool waits_for_sync(const struct rt_journal *j)
+{
+	return j->is_rolling && j->log.unsynced && !j->log.failed;
+}
+
 int rt_journal_make_room(struct rt_journal *j, size_t need)
 {
 	bool is_open = j->batch.txn_at;
@@ -396,7 +402,7 @@ int rt_journal_make_room(struct rt_journal *j, size_t need)
 		r = take_off(j, j->round);
 	if (r < 0)
 		return r;
-	if (j->n_flights && j->batch.len < RT_BATCH_MAX &&
+	if ((j->n_flights || waits_for_sync(j)) && j->batch.len < RT_BATCH_MAX &&
 	    j->batch.len + need <= rt_journal_room_left(j))
 		return 0;
 	r = is_open ? land_all(j) : rt_journal_flush(j);
@@ -408,7 +414,7 @@ int rt_journal_push(struct rt_journal *j, uint64_t round, bool wait)
 	int r;
 
 	j->round = round;
-	if (j->is_rolling && j->log.unsynced && !j->log.failed)
+	if (waits_for_sync(j))
 		return 0; /* comes again when that has been synced */
 	wait &= !j->n_flights && j->batch.len < RT_BATCH_SMALL &&
 		j->sync_ns < RT_FAST_NS;

@@ -112,7 +112,7 @@ static void wait_for_writes(unsigned n)
 	(void)pthread_mutex_unlock(&disk.mutex);
 }
 
-static int setup_mode(const char *mode)
+static int setup_mode(const char *mode, const char *segment)
 {
 	char dir[128], data[128], one[64];
 	char program[] = "ringtaild", option[] = "--feed";
@@ -122,7 +122,8 @@ static int setup_mode(const char *mode)
 	rt_log_init(RT_LOG_ERROR);
 	f = (struct fixture){ .dir = t_dir_new() };
 	disk.sync_error = disk.reserve_error = 0;
-	(void)snprintf(one, sizeof(one), "f,size=4M,segment=64K,durability=%s", mode);
+	(void)snprintf(one, sizeof(one), "f,size=4M,segment=%s,durability=%s", segment,
+		       mode);
 	(void)snprintf(dir, sizeof(dir), "--dir=%s/shm", f.dir);
 	(void)snprintf(data, sizeof(data), "--data=%s/data", f.dir);
 	t_ok(t_sh(NULL, "mkdir %s/shm %s/data", f.dir, f.dir));
@@ -135,13 +136,19 @@ static int setup_mode(const char *mode)
 static int setup(void **state)
 {
 	(void)state;
-	return setup_mode("disk");
+	return setup_mode("disk", "64K");
 }
 
 static int setup_os(void **state)
 {
 	(void)state;
-	return setup_mode("os");
+	return setup_mode("os", "64K");
+}
+
+static int setup_large(void **state)
+{
+	(void)state;
+	return setup_mode("os", "8M");
 }
 
 static int teardown(void **state)
@@ -525,6 +532,35 @@ static void what_waits_for_a_sync_that_fails_is_lost(void **state)
 	assert_int_equal(head(), before);
 }
 
+/* The disk takes as long as it takes, and a busy publisher is faster. */
+static void more_than_is_written_at_once_waits_as_well(void **state)
+{
+	static char value[60000];
+	uint64_t before, last;
+	int fd;
+
+	(void)state;
+	while (!feed()->journal.is_rolling)
+		t_ok(rt_feed_put(feed(), "k", 1, value, sizeof(value), NULL));
+	before = head();
+	feed()->journal.log.config.io = &disk_io;
+	disk.sync_error = EIO; /* of who does not wait for the loop */
+	for (unsigned i = 0; i < 80; i++) {
+		t_ok(rt_feed_put(feed(), "k", 1, value, sizeof(value), NULL));
+		if (i % 8 == 7)
+			push();
+	}
+	last = rt_feed_seq(feed());
+	assert_int_equal(head(), before);
+	disk.sync_error = 0;
+	fd = rt_feed_sync_begin(feed(), false);
+	assert_true(fd >= 0);
+	rt_feed_sync_end(feed(), fdatasync(fd));
+	push();
+	assert_int_equal(head(), last);
+	assert_int_equal(feed()->journal.log.segment_first, before + 1);
+}
+
 /* The loop looks at those who wait when the count of what has settled has changed. */
 static void who_waits_is_told_of_a_sync_that_fails(void **state)
 {
@@ -634,6 +670,9 @@ int main(void)
 		TO(a_flush_does_not_wait_for_the_loop),
 		TO(a_transaction_waits_as_well),
 		TO(what_waits_for_a_sync_that_fails_is_lost),
+		cmocka_unit_test_setup_teardown(
+			more_than_is_written_at_once_waits_as_well, setup_large,
+			teardown),
 		TO(who_waits_is_told_of_a_sync_that_fails),
 		TO(what_is_reserved_stays_so_if_more_cannot_be),
 		TO(a_segment_that_cannot_be_reserved_is_an_error_at_once),
