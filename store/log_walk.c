@@ -535,9 +535,26 @@ static int walk_segments(struct rt_walk *walk, struct rt_fault *fault)
 	return r;
 }
 
+/* It had what the snapshot stands for, which is on disk before that. */
+static int ends_too_early(const struct rt_walk *walk, struct rt_fault *fault)
+{
+	char name[32];
+
+	rt_snapshot_name(walk->base_seq, name);
+	rt_fault_set(fault,
+		     "%.150s: damaged: it ends with seq %" PRIu64
+		     ", and its newest snapshot is of seq %" PRIu64
+		     "; restore what is missing, or take over the state with 'ringtail "
+		     "restore' of %s, or go on without both with 'ringtail repair "
+		     "--drop-after %" PRIu64 "'",
+		     walk->reader.what, walk->reader.next - 1, walk->base_seq, name,
+		     walk->reader.next - 1);
+	return RT_E_CORRUPT;
+}
+
 /*
- * Snapshot and segments.  A snapshot of what the log does not have is of a future that
- * never was; that shows at the end of the log only.
+ * Snapshot and segments.  A repair that was cut short leaves snapshots of what the log
+ * does not have any more; that shows at the end of the log only.
  */
 static int walk_from_base(struct rt_walk *walk, struct rt_fault *fault)
 {
@@ -552,6 +569,8 @@ static int walk_from_base(struct rt_walk *walk, struct rt_fault *fault)
 		if (r < 0 || !walk->has_base || !walk->segments.n ||
 		    walk->reader.next > walk->base_seq)
 			return r;
+		if (walk->stop != RT_STOP_CUT)
+			return ends_too_early(walk, fault);
 		rt_fault_set(&text,
 			     "a snapshot of seq %" PRIu64
 			     ", though the log ends with %" PRIu64,

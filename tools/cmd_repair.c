@@ -7,6 +7,7 @@
 
 #include "store/log.h"
 #include "store/log_read.h"
+#include "store/snapshot.h"
 #include "tools/folder.h"
 
 static const char *text_of(const struct rt_fault *fault, int error)
@@ -40,6 +41,18 @@ static uint64_t last_readable(const char *path, uint64_t seq)
 	return rt_max(seq, reader.next - 1);
 }
 
+/* Of what the log may not even have. */
+static bool has_snapshot_after(const char *path, uint64_t seq)
+{
+	AUTO(rt_log_reader_close) struct rt_log_reader reader = { .fd = -1 };
+	uint64_t newest = 0;
+	size_t n = 0;
+
+	return rt_log_reader_open(path, NULL, &reader) == 0 &&
+	       rt_snapshots_list(reader.dir_fd, &newest, 1, &n) == 0 && n &&
+	       newest > seq;
+}
+
 /* Is there something to drop?  GO_ON, or an exit code after a message. */
 #define GO_ON (-1)
 
@@ -59,7 +72,7 @@ static int look(const char *path, uint64_t seq)
 		       path, seq, report.next ? report.next - 1 : 0);
 		return RT_EXIT_FAILED;
 	}
-	if (seq + 1 == report.next) {
+	if (seq + 1 == report.next && !has_snapshot_after(path, seq)) {
 		printf("nothing follows seq %" PRIu64 "; nothing was changed\n", seq);
 		return RT_EXIT_DONE;
 	}

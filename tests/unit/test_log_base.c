@@ -364,6 +364,7 @@ static void one_of_another_history_is_none(void **state)
 	begins_with(rig, 0, 1);
 }
 
+/* As a repair leaves it that dies before it has removed all of them. */
 static void one_of_a_future_that_is_none_goes(void **state)
 {
 	struct logrig *rig = *state;
@@ -374,10 +375,43 @@ static void one_of_a_future_that_is_none_goes(void **state)
 	make_snapshot(rig, 20, LR_EPOCH);
 	make_snapshot(rig, next + 9, LR_EPOCH);
 	lr_drop(rig);
+	lr_left(rig, "cut", false);
 	begins_with(rig, 20, 21);
 	assert_int_equal(base.n_begun, 2); /* it was tried */
 	assert_int_equal(access(snapshot_path(rig, next + 9), F_OK), -1);
 	assert_int_equal(access(snapshot_path(rig, 20), F_OK), 0);
+}
+
+/* Else the log had it, and has lost it since, however it was left. */
+static void a_log_that_ends_before_it_is_damaged(void **state)
+{
+	static const char *const words[] = { "open", "synced" };
+	struct logrig *rig = *state;
+	uint64_t next, last;
+	off_t size;
+
+	fill(rig, 2);
+	next = rig->log.next;
+	last = rig->log.segment_first;
+	size = (off_t)rig->log.offset;
+	make_snapshot(rig, 20, LR_EPOCH);
+	make_snapshot(rig, next - 1, LR_EPOCH);
+	lr_drop(rig);
+	assert_int_equal(truncate(lr_segment(rig, last, ".log"), size - 30), 0);
+	rig->config.base = &callbacks;
+	for (unsigned i = 0; i < 4; i++) {
+		lr_left(rig, words[i / 2], i % 2);
+		t_is(lr_try(rig), RT_E_CORRUPT);
+		assert_non_null(strstr(rig->fault.text, "its newest snapshot is of "));
+		assert_non_null(strstr(rig->fault.text, "--drop-after"));
+		assert_int_equal(access(snapshot_path(rig, next - 1), F_OK), 0);
+	}
+	t_ok(rt_log_repair(rig->path,
+			   strtoull(strstr(rig->fault.text, "--drop-after ") +
+					    strlen("--drop-after "),
+				    NULL, 10),
+			   &rig->fault));
+	begins_with(rig, 20, 21);
 }
 
 static void repair_drops_those_above(void **state)
@@ -526,6 +560,7 @@ int main(void)
 		T(a_hole_behind_it_is_damage),
 		T(one_of_another_history_is_none),
 		T(one_of_a_future_that_is_none_goes),
+		T(a_log_that_ends_before_it_is_damaged),
 		T(repair_drops_those_above),
 		T(repair_keeps_what_the_state_needs),
 		T(what_is_let_go_is_compacted),
