@@ -7,6 +7,7 @@
 #include <fcntl.h>
 #include <pthread.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 
 #include "daemon/preparer.h"
 
@@ -202,6 +203,26 @@ static void what_cannot_be_reserved_is_left_to_the_log(void **state)
 	rt_preparer_close(preparer);
 }
 
+/* The last of the space is not for what may be needed later. */
+static void nothing_is_prepared_on_a_disk_that_is_nearly_full(void **state)
+{
+	struct logrig *rig = *state;
+	struct rt_preparer *preparer = start(rig);
+	struct statvfs st;
+	int fd;
+
+	wait_for(1, 0);
+	assert_int_equal(rt_preparer_take(preparer, &fd), SIZE);
+	(void)close(fd);
+	done.reserve_error = ENOSPC; /* as it is tried without a look */
+	t_ok(fstatvfs(rig->log.dir_fd, &st));
+	rt_preparer_begin(preparer, (uint64_t)st.f_bavail * st.f_frsize / 4 * 3);
+	(void)usleep(50000); /* which it would begin meanwhile */
+	assert_int_equal(rt_preparer_take(preparer, &fd), 0);
+	assert_int_equal(done.n_reserved, 1);
+	rt_preparer_close(preparer);
+}
+
 /* As a crash leaves them. */
 static void leftovers_go_with_the_next_start(void **state)
 {
@@ -227,6 +248,7 @@ int main(void)
 		T(a_prepared_segment_is_the_next),
 		T(it_can_be_taken_early),
 		T(what_cannot_be_reserved_is_left_to_the_log),
+		T(nothing_is_prepared_on_a_disk_that_is_nearly_full),
 		T(leftovers_go_with_the_next_start),
 	};
 
