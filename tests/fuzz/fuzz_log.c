@@ -191,6 +191,35 @@ static void read_from(uint64_t seq, bool by_time)
 	rt_log_reader_close(&reader);
 }
 
+/* Behind what is damaged is a batch that was asked for, or nothing. */
+static void pass_damage(uint64_t seq)
+{
+	struct rt_log_reader reader;
+	const uint8_t *batch;
+
+	must(rt_log_reader_open(dir, NULL, &reader) == 0);
+	if (rt_log_reader_enter(&reader, 1, NULL) == 0) {
+		while (rt_log_reader_step(&reader, &batch) == 1)
+			;
+		if (rt_log_pass_damage(&reader, seq) == 1) {
+			must(reader.next <= seq);
+			must(rt_log_reader_step(&reader, &batch) == 1);
+		}
+	}
+	rt_log_reader_close(&reader);
+}
+
+/* In small parts, as if there were a segment behind it: it comes to an end. */
+static void check_on(void)
+{
+	struct rt_log_check check = { .below = 1000 };
+	unsigned n = 0;
+
+	while (rt_log_check_on(dir, &check, 64, NULL, NULL))
+		must(n++ < 1000);
+	must(!check.below);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	uint64_t last = 0, again = 0;
@@ -208,6 +237,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		read_from(seq, false);
 	read_from(500, true);
 	read_from(0, true);
+	for (uint64_t seq = 2; seq < 40; seq += 7)
+		pass_damage(seq);
+	check_on();
 	verified = rt_log_verify(dir, NULL, &report);
 	opened = rt_log_open(dir, &config, visit, &last, NULL, &report, &log);
 	must(opened < 0 || !verified);
