@@ -6,7 +6,6 @@
 #include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
-#include <sys/statvfs.h>
 #include <unistd.h>
 
 #define PIECE (UINT64_C(16) << 10)  /* of zeros in one write */
@@ -27,20 +26,12 @@ struct rt_preparer {
 	int fd;        /* -1: not made yet */
 };
 
-/* Is there room for as much again?  What is over is for snapshots, without which
- * nothing of the log can go, and for feeds that have more need of it. */
-static bool is_roomy(int dir_fd, uint64_t size)
-{
-	struct statvfs st;
-
-	return fstatvfs(dir_fd, &st) < 0 ||
-	       (uint64_t)st.f_bavail * st.f_frsize / 2 >= size;
-}
-
 static int make(const struct rt_preparer *p, uint64_t size)
 {
 	(void)unlinkat(p->dir_fd, RT_LOG_NEXT_NAME, 0);
-	if (!is_roomy(p->dir_fd, size))
+	/* Half of the room is for snapshots, without which nothing of the log can go,
+	 * and for feeds that have more need of it. */
+	if (rt_file_free(p->dir_fd, false) / 2 < size)
 		return -ENOSPC;
 
 	AUTO_CLOSE int fd = openat(p->dir_fd, RT_LOG_NEXT_NAME,

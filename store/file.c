@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 
 const struct rt_log_io *rt_io_of(const struct rt_log_io *io)
 {
@@ -37,10 +38,33 @@ int rt_file_write(const struct rt_log_io *io, int fd, const void *data, size_t l
 	return 0;
 }
 
+uint64_t rt_file_free(int fd, bool reserved)
+{
+	struct statvfs st;
+
+	if (fstatvfs(fd, &st) < 0 || !st.f_blocks)
+		return UINT64_MAX;
+	return (uint64_t)(reserved ? st.f_bfree : st.f_bavail) * st.f_frsize;
+}
+
+/* Tried all the same, it would take what there is until it finds that it is not enough,
+ * and whoever writes on this disk meanwhile would fail as well. */
+static bool is_hopeless(int fd, uint64_t size)
+{
+	uint64_t left = rt_file_free(fd, true);
+	struct stat st;
+
+	if (size <= left || fstat(fd, &st) < 0)
+		return false;
+	return size - left > (uint64_t)st.st_blocks * 512;
+}
+
 int rt_file_reserve(const struct rt_log_io *io, int fd, uint64_t size)
 {
 	int r;
 
+	if (is_hopeless(fd, size))
+		return -ENOSPC;
 	do {
 		r = rt_io_of(io)->fallocate(fd, 0, 0, (off_t)size) < 0 ? -errno : 0;
 	} while (r == -EINTR);

@@ -23,6 +23,10 @@ const struct rt_log_io *rt_io_of(const struct rt_log_io *io);
 int rt_file_write(const struct rt_log_io *io, int fd, const void *data, size_t len,
 		  uint64_t at);
 
+/* Bytes that are free on the file system of @fd, with those that are @reserved for root
+ * or without; UINT64_MAX if it does not say. */
+uint64_t rt_file_free(int fd, bool reserved);
+
 /* Room for @size bytes, if the file system can promise that; negative errno. */
 int rt_file_reserve(const struct rt_log_io *io, int fd, uint64_t size);
 

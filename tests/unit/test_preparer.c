@@ -7,7 +7,6 @@
 #include <fcntl.h>
 #include <pthread.h>
 #include <sys/stat.h>
-#include <sys/statvfs.h>
 
 #include "daemon/preparer.h"
 
@@ -208,19 +207,36 @@ static void nothing_is_prepared_on_a_disk_that_is_nearly_full(void **state)
 {
 	struct logrig *rig = *state;
 	struct rt_preparer *preparer = start(rig);
-	struct statvfs st;
 	int fd;
 
 	wait_for(1, 0);
 	assert_int_equal(rt_preparer_take(preparer, &fd), SIZE);
 	(void)close(fd);
 	done.reserve_error = ENOSPC; /* as it is tried without a look */
-	t_ok(fstatvfs(rig->log.dir_fd, &st));
-	rt_preparer_begin(preparer, (uint64_t)st.f_bavail * st.f_frsize / 4 * 3);
+	rt_preparer_begin(preparer, rt_file_free(rig->log.dir_fd, false) / 4 * 3);
 	(void)usleep(50000); /* which it would begin meanwhile */
 	assert_int_equal(rt_preparer_take(preparer, &fd), 0);
 	assert_int_equal(done.n_reserved, 1);
 	rt_preparer_close(preparer);
+}
+
+/* To try would fill the disk for as long as it takes, and others would fail. */
+static void what_is_more_than_the_disk_has_is_not_tried(void **state)
+{
+	struct logrig *rig = *state;
+	struct rt_preparer *preparer = start(rig);
+	uint64_t left = rt_file_free(rig->log.dir_fd, true);
+
+	wait_for(1, 0);
+	rt_preparer_close(preparer);
+	if (left == UINT64_MAX)
+		skip();           /* a file system that does not say */
+	done.reserve_error = EIO; /* as it is tried all the same */
+	assert_int_equal(rt_log_reserve(&rig->log, 2 * left, &rig->fault), -ENOSPC);
+	assert_non_null(strstr(rig->fault.text, "No space"));
+	assert_int_equal(done.n_reserved, 1);
+	done.reserve_error = 0;
+	t_ok(rt_log_reserve(&rig->log, SIZE, &rig->fault));
 }
 
 /* As a crash leaves them. */
@@ -249,6 +265,7 @@ int main(void)
 		T(it_can_be_taken_early),
 		T(what_cannot_be_reserved_is_left_to_the_log),
 		T(nothing_is_prepared_on_a_disk_that_is_nearly_full),
+		T(what_is_more_than_the_disk_has_is_not_tried),
 		T(leftovers_go_with_the_next_start),
 	};
 
