@@ -169,8 +169,12 @@ static int make_segment(struct rt_log *log, uint64_t size, int *ret_fd)
 			    : 0;
 		named = !r;
 	}
-	if (!r && is_synced(log) && fsync(log->dir_fd) < 0)
+	if (!r && is_synced(log) && fsync(log->dir_fd) < 0) {
 		r = -errno;
+		/* The one before had that name if nothing was in it: it has none now.
+		 */
+		log->failed |= log->fd >= 0 && log->segment_first == log->next;
+	}
 	if (r < 0) {
 		/* Under its name it would be a hole as soon as the old one grows. */
 		(void)unlinkat(log->dir_fd, named ? name : RT_LOG_SPARE_NAME, 0);

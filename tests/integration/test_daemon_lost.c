@@ -110,6 +110,35 @@ static void a_snapshot_whose_flush_fails_stops_that_feed_alone(void **state)
 	t_reply(one, "OK", "SET k v");
 }
 
+/* A segment with nothing in it is replaced by the next, of the same name. */
+static void nothing_is_written_where_nobody_finds_it(void **state)
+{
+	redisReply *reply;
+	char *said = NULL;
+	bool taken;
+
+	(void)state;
+	start();
+	t_reply(one, "OK", "RINGTAIL.CHMOD main 0644");
+	begin_fault("fsync", "/main");
+	(void)redisAppendCommand(other, "RINGTAIL.CHMOD main 0640");
+	send_now(other);
+	expect(other, "-ERR feed 'main'");
+	end_fault("fsync");
+	reply = redisCommand(one, "SET k new");
+	assert_non_null(reply);
+	taken = reply->type == REDIS_REPLY_STATUS;
+	freeReplyObject(reply);
+	t_daemon_kill(&d);
+	assert_int_equal(t_sh(&said, "rm -r %s/main", d.dir), 0); /* else it helps */
+	free(said);
+	t_daemon_restart(&d);
+	redisFree(one);
+	one = t_daemon_connect(&d);
+	t_reply(one, taken ? "new" : "old", "GET k");
+	t_reply(one, "OK", "SET k newest");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -117,6 +146,7 @@ int main(void)
 		T(what_has_landed_is_told_before_a_loss),
 		T(a_restore_does_not_make_lost_changes_good),
 		T(a_snapshot_whose_flush_fails_stops_that_feed_alone),
+		T(nothing_is_written_where_nobody_finds_it),
 	};
 
 	RUN_ON_DISK("daemon_lost", tests);

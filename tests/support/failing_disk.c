@@ -2,9 +2,9 @@
 /*
  * failing_disk.c - to be preloaded: a disk that fails when told to
  *
- * As long as the file $T_FAILING_DISK/pwrite (or fdatasync) exists, that call fails
- * with EIO for files whose path contains what is in it.  As long as hold is there,
- * fdatasync() of such files does not go on; it makes the file held to say so.
+ * As long as the file $T_FAILING_DISK/pwrite (or fdatasync, fsync) exists, that call
+ * fails with EIO for files whose path contains what is in it.  As long as hold is
+ * there, fdatasync() of such files does not go on; it makes the file held to say so.
  */
 #include <dlfcn.h>
 #include <errno.h>
@@ -76,6 +76,18 @@ int fdatasync(int fd)
 	*(void **)&real = dlsym(RTLD_NEXT, "fdatasync");
 	hold(fd);
 	if (is_meant("fdatasync", fd)) {
+		errno = EIO;
+		return -1;
+	}
+	return real(fd);
+}
+
+int fsync(int fd)
+{
+	int (*real)(int fd);
+
+	*(void **)&real = dlsym(RTLD_NEXT, "fsync");
+	if (is_meant("fsync", fd)) {
 		errno = EIO;
 		return -1;
 	}
