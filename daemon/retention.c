@@ -586,7 +586,8 @@ void rt_retention_tick(struct rt_feed *feed)
 	retain(feed);
 	begin_one(feed);
 	hurry(feed);
-	rt_checking_tick(feed);
+	if (feed->writer) /* else a flush within has failed */
+		rt_checking_tick(feed);
 }
 
 void rt_retention_look(struct rt_feed *feed)

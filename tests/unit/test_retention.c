@@ -236,6 +236,23 @@ static void what_cannot_be_made_is_tried_again(void **state)
 	assert_int_equal(kept()->backoff_ns, 0);
 }
 
+/* What it flushes for a snapshot is lost, and damage went with the same tick. */
+static void a_log_that_fails_amid_a_tick(void **state)
+{
+	int fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+
+	(void)state;
+	put(100);
+	kept()->checking.n_damaged = 1;
+	kept()->from_table = true;
+	t_ok(rt_feed_put(feed(), "k", 1, "v", 1, NULL));
+	assert_true(dup2(fd, feed()->journal.log.fd) >= 0);
+	t_ok(close(fd));
+	(void)rt_retention_ask(feed());
+	assert_null(feed()->writer);
+	assert_int_equal(kept()->n_made, 0);
+}
+
 static void a_trim_waits_for_one(void **state)
 {
 	uint64_t then;
@@ -405,6 +422,7 @@ int main(void)
 		T(age_is_one_if_anything_changed),
 		T(nothing_goes_that_is_not_covered),
 		T(what_cannot_be_made_is_tried_again),
+		T(a_log_that_fails_amid_a_tick),
 		T(a_trim_waits_for_one),
 		T(what_is_of_this_round_can_be_trimmed_to),
 		T(snapshots_below_what_is_let_go_go),
