@@ -27,6 +27,7 @@ static struct rt_renewal *new_renewal(struct rt_server *server, struct rt_feed *
 
 static void free_renewal(struct rt_renewal *r)
 {
+	free(r->own.undo); /* what was over before it was opened has used it */
 	free(r->path);
 	free(r);
 }

@@ -255,6 +255,17 @@ saved memory | sed -E 's/.*"key":"([^"]*)","value":"([^"]*)".*/\1=\2/' |
 diff <(fold "$work/busy") "$work/now" >&2 || fail "a reader that was busy has another state"
 end_watchers
 
+echo "# what is over by then is not restored"
+redis -n 1 SET brief x PX 1000 >/dev/null
+tool backup os "$work/brief" >/dev/null
+is_over() { ! tool get os brief >/dev/null 2>&1; }
+within_patience is_over || fail "a key outlives its time"
+tool restore os "$work/brief" >/dev/null
+ends 1 tool get os brief
+daemon_stop
+same 0 "$daemon_code" "exit of a daemon that has restored feeds"
+daemon_restart
+
 echo "# a log that is damaged, and one of a daemon that does not run"
 tool put os last one
 daemon_kill
