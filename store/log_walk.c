@@ -237,13 +237,37 @@ static int walk_batches(struct rt_walk *walk, struct rt_fault *fault)
 	return r;
 }
 
+/* Nothing can be read of the segment that begins with @first_seq: what helps. */
+static int unusable(const struct rt_walk *walk, uint64_t first_seq,
+		    struct rt_fault *fault)
+{
+	const struct rt_fault found = *fault;
+	struct rt_fault state = { "" };
+	char name[32];
+
+	rt_snapshot_name(walk->base_seq, name);
+	if (walk->has_base && walk->base_seq >= first_seq)
+		rt_fault_set(&state,
+			     "take over the state with 'ringtail restore' of "
+			     "%s, or ",
+			     name);
+	rt_fault_set(fault,
+		     "%.250s; restore the file, or %.100sdrop it and what follows with "
+		     "'ringtail repair --drop-after %" PRIu64 "'",
+		     found.text, state.text, first_seq - 1);
+	return RT_E_CORRUPT;
+}
+
 static int walk_segment(struct rt_walk *walk, size_t at, struct rt_fault *fault)
 {
+	const uint64_t first_seq = walk->segments.first_seqs[at];
 	struct rt_log_reader *reader = &walk->reader;
-	int r = rt_log_reader_enter(reader, walk->segments.first_seqs[at], fault);
+	int r = rt_log_reader_enter(reader, first_seq, fault);
 
 	if (!r)
 		r = rt_kind_check(&walk->kind, reader, fault);
+	if (r == RT_E_CORRUPT && fault)
+		return unusable(walk, first_seq, fault);
 	if (r < 0)
 		return r;
 	do {

@@ -414,6 +414,36 @@ static void a_log_that_ends_before_it_is_damaged(void **state)
 	begins_with(rig, 20, 21);
 }
 
+/* Nothing of it can be read, and there is more than one way out. */
+static void a_segment_without_a_header(void **state)
+{
+	struct logrig *rig = *state;
+	uint64_t next, last;
+
+	fill(rig, 2);
+	next = rig->log.next;
+	last = rig->log.segment_first;
+	make_snapshot(rig, 20, LR_EPOCH);
+	make_snapshot(rig, next - 1, LR_EPOCH);
+	lr_drop(rig);
+	spoil(lr_segment(rig, last, ".log"), 40);
+	rig->config.base = &callbacks;
+	t_is(lr_try(rig), RT_E_CORRUPT);
+	assert_non_null(strstr(rig->fault.text, "damaged at byte"));
+	assert_non_null(strstr(rig->fault.text, "'ringtail restore' of "));
+	assert_non_null(strstr(rig->fault.text, "--drop-after "));
+	t_ok(unlink(snapshot_path(rig, next - 1)));
+	t_is(lr_try(rig), RT_E_CORRUPT);
+	assert_null(strstr(rig->fault.text, "'ringtail restore' of "));
+	t_ok(rt_log_repair(rig->path,
+			   strtoull(strstr(rig->fault.text, "--drop-after ") +
+					    strlen("--drop-after "),
+				    NULL, 10),
+			   &rig->fault));
+	begins_with(rig, 20, 21);
+	assert_int_equal(rig->log.next, last);
+}
+
 static void repair_drops_those_above(void **state)
 {
 	struct logrig *rig = *state;
@@ -561,6 +591,7 @@ int main(void)
 		T(one_of_another_history_is_none),
 		T(one_of_a_future_that_is_none_goes),
 		T(a_log_that_ends_before_it_is_damaged),
+		T(a_segment_without_a_header),
 		T(repair_drops_those_above),
 		T(repair_keeps_what_the_state_needs),
 		T(what_is_let_go_is_compacted),
