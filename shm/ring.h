@@ -257,7 +257,8 @@ enum rt_look rt_ring_look(const struct rt_segment *segment, uint64_t seq,
 
 /*
  * Oldest seq that is held and the first of its transaction (head + 1 if none), and
- * head, both as of one moment.
+ * head, both as of one moment.  A head above RT_SEQ_MAX, which is damage, is given as
+ * the one after that.
  */
 void rt_ring_bounds(const struct rt_segment *segment, uint64_t *ret_oldest,
 		    uint64_t *ret_head);

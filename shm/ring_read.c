@@ -38,6 +38,9 @@ void rt_ring_bounds(const struct rt_segment *segment, uint64_t *ret_oldest,
 		floor = rt_load64(&segment->hot->floor);
 	} while (floor > head + 1 && ++tries < BOUNDS_TRIES);
 
+	/* Of a damaged ring; so counting on from it never comes round to 0. */
+	head = rt_min(head, RT_SEQ_MAX + 1);
+
 	uint64_t oldest = rt_max(floor, segment->geo.first_seq);
 
 	*ret_head = head;

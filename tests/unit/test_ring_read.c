@@ -205,6 +205,11 @@ static void bounds_of_a_damaged_ring_end_too(void **state)
 	rt_store64(&rig->map.hot->floor, 0);
 	rt_ring_bounds(&rig->map, &oldest, &head);
 	assert_int_equal(oldest, 1);
+	rt_store64(&rig->map.hot->head, UINT64_MAX);
+	rt_ring_bounds(&rig->map, &oldest, &head);
+	assert_int_equal(oldest, 1);
+	assert_int_equal(head, RT_SEQ_MAX + 1);
+	rt_store64(&rig->map.hot->head, 5);
 	rt_store64(&rig->map.hot->floor, 1);
 }
 
