@@ -8,7 +8,8 @@
 #include "daemon/release.h"
 #include "daemon/renew.h"
 
-#define IN_SLACK 131072u /* what may come in one piece behind an incomplete request */
+#define IN_SLACK   131072u /* what may come in one piece behind an incomplete request */
+#define KEPT_SLACK (4u * RT_RESP_INLINE_MAX) /* a line takes more as an array */
 #define HELD_SLACK \
 	(UINT64_C(8) << 20) /* what was on its way already, until a peer stops */
 
@@ -339,8 +340,10 @@ void rt_session_resume(struct rt_session *session)
 		return;
 	/* The start of a request is looked at again, behind those that were kept. */
 	rt_resp_fini(&session->resp);
+	session->resp.max_query += KEPT_SLACK;
 	if (session->in.len)
 		run_kept(session);
+	session->resp.max_query -= KEPT_SLACK;
 	check_limits(session);
 	session->closing |= session->ended && !session->held;
 }

@@ -94,6 +94,27 @@ static void a_large_mset_changes_nothing_either(void **state)
 	assert_int_equal(head(0), 1);
 }
 
+/* It is kept as another kind of request, which may be larger than one may be. */
+static void a_long_line_that_has_to_wait(void **state)
+{
+	char line[4096] = "DEL";
+
+	(void)state;
+	for (size_t len = strlen(line); len + 16 < sizeof(line); len += 2)
+		(void)snprintf(line + len, sizeof(line) - len, " x");
+	(void)strncat(line, "\r\nPING\r\n", 16);
+	(void)ask("SET x 1\r\n");
+	f.server.feeds[0].is_awaited = true;
+	f.server.n_renewals++;
+	assert_string_equal(ask(line), "");
+	assert_true(f.session->held);
+	f.server.n_renewals--;
+	f.server.feeds[0].is_awaited = false;
+	rt_session_resume(f.session);
+	assert_string_equal(ask("PING\r\n"), ":1\r\n+PONG\r\n+PONG\r\n");
+	assert_int_equal(f.session->resp.max_query, 8 << 10);
+}
+
 static void limits_are_named(void **state)
 {
 	char lines[4096], long_text[2000];
@@ -481,6 +502,7 @@ int main(void)
 		T(a_transaction_is_one),
 		T(too_much_for_a_transaction_changes_nothing),
 		T(a_large_mset_changes_nothing_either),
+		T(a_long_line_that_has_to_wait),
 		T(limits_are_named),
 		T(state_has_a_limit),
 		T(commands_between_multi_and_exec_have_a_limit),
