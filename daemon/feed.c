@@ -532,9 +532,18 @@ int rt_feed_flush(struct rt_feed *feed)
 	return r;
 }
 
-int rt_feed_detach(struct rt_feed *feed, int wake_fd)
+static void close_by_loop(void *loop, int fd)
 {
-	return feed->writer ? rt_journal_detach(&feed->journal, wake_fd) : 0;
+	rt_loop_close_file(loop, fd);
+}
+
+int rt_feed_detach(struct rt_feed *feed, int wake_fd, struct rt_loop *loop)
+{
+	if (!feed->writer)
+		return 0;
+	feed->journal.log.close_file = loop ? close_by_loop : NULL;
+	feed->journal.log.close_arg = loop;
+	return rt_journal_detach(&feed->journal, wake_fd);
 }
 
 void rt_feed_settle(struct rt_feed *feed)

@@ -23,6 +23,7 @@
 #include "daemon/config.h"
 #include "daemon/expiry.h"
 #include "daemon/journal.h"
+#include "daemon/loop.h"
 #include "daemon/retention.h"
 #include "store/table.h"
 
@@ -171,8 +172,8 @@ uint64_t rt_feed_seq(const struct rt_feed *feed);
  */
 int rt_feed_flush(struct rt_feed *feed);
 
-/* The same by the way, for the server: see journal.h. */
-int rt_feed_detach(struct rt_feed *feed, int wake_fd);
+/* The same by the way, for the server: see journal.h.  @loop, or NULL, closes files. */
+int rt_feed_detach(struct rt_feed *feed, int wake_fd, struct rt_loop *loop);
 void rt_feed_settle(struct rt_feed *feed); /* at the begin of a round */
 /* Has it waited for a disk? */
 bool rt_feed_push(struct rt_feed *feed, uint64_t round, bool wait);

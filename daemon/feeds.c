@@ -54,7 +54,8 @@ static int settle_in(struct rt_server *server, struct rt_feed *feed, int r)
 		feed->round = server->round - 1;
 	if (!r) {
 		rt_retention_open(feed, &server->snapshotter);
-		r = server->loop ? rt_feed_detach(feed, server->wake_fd) : 0;
+		r = server->loop ? rt_feed_detach(feed, server->wake_fd, server->loop)
+				 : 0;
 		if (r < 0)
 			rt_feed_set_reason(feed, strerror(-r));
 	}

@@ -19,7 +19,7 @@
 #define PREPARE_FIRST (UINT64_C(4) << 20)
 #define PREPARE_PART  2u
 #define PREPARE_EVERY (UINT64_C(128) << 10)
-#define PREPARE_MAX   (UINT64_C(32) << 10)
+#define PREPARE_MAX   (UINT64_C(16) << 10)
 
 /*
  * ---- Into the ring ----

@@ -528,6 +528,15 @@ void rt_loop_sync(struct rt_loop *loop, int fd, void *arg)
 	sqe->user_data = tagged(arg, TAG_SYNC);
 }
 
+void rt_loop_close_file(struct rt_loop *loop, int fd)
+{
+	struct io_uring_sqe *sqe = get_sqe(loop);
+
+	io_uring_prep_close(sqe, fd);
+	sqe->flags |= IOSQE_ASYNC; /* a thread of the kernel frees the blocks */
+	sqe->user_data = tagged_own(OWN_NONE);
+}
+
 void rt_loop_watch(struct rt_loop *loop, int fd)
 {
 	loop->watch_fd = fd;

@@ -88,6 +88,12 @@ void rt_loop_shut(struct rt_loop *loop, struct rt_conn *conn);
  */
 void rt_loop_sync(struct rt_loop *loop, int fd, void *arg);
 
+/*
+ * Closes @fd meanwhile: the last close of a large file that was removed takes
+ * milliseconds.
+ */
+void rt_loop_close_file(struct rt_loop *loop, int fd);
+
 /* A round whenever @fd, a non-blocking eventfd, has counted; it stays the caller's. */
 void rt_loop_watch(struct rt_loop *loop, int fd);
 

@@ -7,8 +7,8 @@
  * block that has been written before.  So the thread writes zeros, well before the log
  * gets there; in small pieces, since a large folio takes longer to write back when a
  * few bytes of it have changed.  What has become of the segment when it is needed is
- * good: where zeros are lacking a sync takes longer.  On a disk that is nearly full, with
- * no room for two, none is made.
+ * good: where zeros are lacking a sync takes longer.  On a disk that is nearly full,
+ *with no room for two, none is made.
  *
  *	idle  --begin-->  making, as far as rt_preparer_allow() says  --take-->  idle
  *

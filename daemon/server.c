@@ -40,7 +40,7 @@ int rt_server_attach(struct rt_server *server, struct rt_loop *loop)
 		return -errno;
 	rt_loop_watch(loop, server->wake_fd);
 	for (unsigned i = 0; i < server->config->n_feeds && !r; i++)
-		r = rt_feed_detach(&server->feeds[i], server->wake_fd);
+		r = rt_feed_detach(&server->feeds[i], server->wake_fd, loop);
 	return r;
 }
 
@@ -52,8 +52,10 @@ void rt_server_close(struct rt_server *server)
 	/* All of them first: the thread has one at a time. */
 	for (unsigned i = 0; server->feeds && i < server->config->n_feeds; i++)
 		rt_retention_cancel(&server->feeds[i]);
-	for (unsigned i = 0; server->feeds && i < server->config->n_feeds; i++)
+	for (unsigned i = 0; server->feeds && i < server->config->n_feeds; i++) {
+		server->feeds[i].journal.log.close_file = NULL; /* the loop is gone */
 		rt_feed_close(&server->feeds[i]);
+	}
 	rt_snapshotter_fini(&server->snapshotter);
 	free(server->feeds);
 	free(server->retries);

@@ -6,6 +6,7 @@
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
+#define KEPT         (UINT64_C(4) << 20) /* bytes of memory, however few are used */
 #define CHECKED_FROM (offsetof(struct rt_log_batch, check) + sizeof(uint64_t))
 
 static uint64_t check_of(const uint8_t *data, const struct rt_log_batch *header,
@@ -35,6 +36,9 @@ static int grow(struct rt_batch *batch, size_t more)
 
 void rt_batch_reset(struct rt_batch *batch, uint64_t first_seq)
 {
+	/* What one busy moment took is not held for ever. */
+	if (batch->cap > KEPT && batch->len < batch->cap / 4)
+		rt_batch_fini(batch);
 	batch->len = sizeof(struct rt_log_batch);
 	batch->first_seq = first_seq;
 	batch->n_events = 0;

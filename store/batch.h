@@ -26,7 +26,7 @@ struct rt_batch {
 	uint32_t txn_events; /* in it so far */
 };
 
-/* Empties it; memory is kept. */
+/* Empties it; memory is kept, but for much that was not needed this time. */
 void rt_batch_reset(struct rt_batch *batch, uint64_t first_seq);
 void rt_batch_fini(struct rt_batch *batch);
 

@@ -358,11 +358,17 @@ static void remove_segment(struct rt_log *log, uint64_t first_seq)
 {
 	struct stat st;
 	char name[32];
+	int fd = -1;
 
 	rt_segment_name(first_seq, ".log", name);
 	if (fstatat(log->dir_fd, name, &st, AT_SYMLINK_NOFOLLOW) == 0)
 		log->n_bytes -= rt_min(log->n_bytes, (uint64_t)st.st_size);
+	if (log->close_file)
+		fd = openat(log->dir_fd, name,
+			    O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
 	(void)unlinkat(log->dir_fd, name, 0); /* a reader that has it open goes on */
+	if (fd >= 0)
+		log->close_file(log->close_arg, fd);
 	rt_segment_name(first_seq, ".idx", name);
 	(void)unlinkat(log->dir_fd, name, 0);
 }

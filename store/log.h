@@ -108,7 +108,10 @@ struct rt_log {
 	int spare_fd;                  /* of a segment made for later; -1: none */
 	uint64_t spare_size;           /* allocated, and not more than is needed then */
 	uint64_t synced; /* seq up to which everything is known to be on disk */
-	bool failed;     /* a sync failed: nothing more is accepted */
+	/* Closes a segment that was removed, which frees its blocks; NULL: at once. */
+	void (*close_file)(void *arg, int fd);
+	void *close_arg;
+	bool failed; /* a sync failed: nothing more is accepted */
 	bool unsynced;
 };
 

@@ -339,6 +339,27 @@ static void lengths_that_lie_are_nonsense(void **state)
 	assert_true(bad > 100);
 }
 
+static void memory_of_a_busy_moment_goes_again(void **state)
+{
+	static const char value[1 << 20];
+	struct rt_batch *batch = *state;
+
+	rt_batch_reset(batch, 1);
+	for (unsigned i = 0; i < 20; i++)
+		t_ok(rt_batch_one(batch, RT_OP_PUT, 0, "k", 1, value, sizeof(value),
+				  1));
+	rt_batch_reset(batch, 21);
+	assert_true(batch->cap > 20 * sizeof(value)); /* there may be as much again */
+	t_ok(rt_batch_one(batch, RT_OP_PUT, 0, "k", 1, "v", 1, 1));
+	rt_batch_reset(batch, 22);
+	assert_int_equal(batch->cap, 0);
+	t_ok(rt_batch_one(batch, RT_OP_PUT, 0, "k", 1, "v", 1, 1));
+	assert_int_equal(batch->first_seq, 22);
+	assert_int_equal(batch->n_events, 1);
+	rt_batch_reset(batch, 23);
+	assert_true(batch->cap > 0); /* a little is kept */
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -354,6 +375,7 @@ int main(void)
 		TB(every_shorter_one_is_invalid),
 		TB(headers_without_sense_are_none),
 		TB(lengths_that_lie_are_nonsense),
+		T(memory_of_a_busy_moment_goes_again),
 	};
 
 	(void)setup;

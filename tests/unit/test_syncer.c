@@ -47,7 +47,7 @@ static void open_server(void)
 	t_ok(rt_server_open(&f.server, &f.config));
 	f.wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	assert_true(f.wake_fd >= 0);
-	t_ok(rt_feed_detach(feed(), f.wake_fd));
+	t_ok(rt_feed_detach(feed(), f.wake_fd, NULL));
 }
 
 static void close_server(void)
