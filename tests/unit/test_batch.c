@@ -375,7 +375,7 @@ int main(void)
 		TB(every_shorter_one_is_invalid),
 		TB(headers_without_sense_are_none),
 		TB(lengths_that_lie_are_nonsense),
-		T(memory_of_a_busy_moment_goes_again),
+		TB(memory_of_a_busy_moment_goes_again),
 	};
 
 	(void)setup;
