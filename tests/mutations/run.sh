@@ -66,6 +66,7 @@ program()
 run()
 {
 	RINGTAIL_SOURCE_ROOT=$tree RINGTAIL_BUILD_ROOT=$build CMOCKA_MESSAGE_OUTPUT=TAP \
+		RINGTAIL_TEST_DAEMON=$build/daemon/ringtaild \
 		timeout -k 5 60 "$build/$1" >"$tmp/${1##*/}.out" 2>&1
 	echo "# exit $?" >>"$tmp/${1##*/}.out"
 }
@@ -96,7 +97,7 @@ try()
 	local needed it
 
 	mapfile -t needed < <(programs "$@")
-	ninja -C "$build" -j "$jobs" "${needed[@]}" >"$tmp/build.log" 2>&1 || return
+	ninja -C "$build" -j "$jobs" "${needed[@]}" daemon/ringtaild >"$tmp/build.log" 2>&1 || return
 	for it in "${needed[@]}"; do
 		run "$it"
 	done
