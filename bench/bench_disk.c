@@ -300,20 +300,28 @@ static double bare_rate(struct bare *bare, size_t size, unsigned n)
 	return (double)size * n * 1000 / (double)(b_clock_ns() - begun);
 }
 
+/* As many batches as there are writes beside it, about. */
+static unsigned rounds_of(const struct kind *kind, unsigned n)
+{
+	unsigned n_commands = kind->n_publishers * kind->in_flight;
+	unsigned n_bytes = n_commands * kind->value_len;
+
+	if (!n_bytes)
+		return 0;
+	n = n * 256 / n_commands + n / 3;
+	return n < ROUND_MAX / n_bytes ? n : ROUND_MAX / n_bytes;
+}
+
 static void run_kind(const struct kind *kind, const int *fds, struct bare bares[2],
 		     unsigned rounds, unsigned n)
 {
-	unsigned n_commands = kind->n_publishers * kind->in_flight;
-	unsigned most = ROUND_MAX / (n_commands * kind->value_len);
-	/* As many batches as there are writes beside it, about. */
-	unsigned n_rounds = n * 256 / n_commands + n / 3;
+	unsigned n_rounds = rounds_of(kind, n);
 	struct b_pair reserved = { 0 }, written = { 0 };
 	size_t size = 0;
 
 	make_commands(kind);
 	for (unsigned i = 0; i < rounds; i++) {
-		struct many many =
-			many_rate(fds, kind, n_rounds < most ? n_rounds : most);
+		struct many many = many_rate(fds, kind, n_rounds);
 
 		size = many.batch;
 		b_pair_add(&reserved, bare_rate(&bares[0], size, n), many.rate);
@@ -327,15 +335,18 @@ static void run_kind(const struct kind *kind, const int *fds, struct bare bares[
 static void run_one(int fd, struct bare bares[2], unsigned rounds, unsigned n)
 {
 	struct b_pair reserved = { 0 }, written = { 0 };
-	uint64_t bytes = 0, batches = 1;
+	size_t size = 0;
 
 	for (unsigned i = 0; i < rounds; i++) {
 		double ours = publish_p50(fd, n);
+		uint64_t bytes, batches;
 
-		if (!i)
+		if (!i) {
 			measure_log(&bytes, &batches);
-		b_pair_add(&reserved, bare_p50(&bares[0], bytes / batches, n), ours);
-		b_pair_add(&written, bare_p50(&bares[1], bytes / batches, n), ours);
+			size = batches ? bytes / batches : 0;
+		}
+		b_pair_add(&reserved, bare_p50(&bares[0], size, n), ours);
+		b_pair_add(&written, bare_p50(&bares[1], size, n), ours);
 	}
 	b_report("one publisher, 64 B, p50", "us", "write+fdatasync", &reserved);
 	b_report("  the same", "us", "overwrite+fdatasync", &written);
