@@ -335,7 +335,7 @@ static void run_kind(const struct kind *kind, const int *fds, struct bare bares[
 static void run_one(int fd, struct bare bares[2], unsigned rounds, unsigned n)
 {
 	struct b_pair reserved = { 0 }, written = { 0 };
-	size_t size = 0;
+	size_t size = 1;
 
 	for (unsigned i = 0; i < rounds; i++) {
 		double ours = publish_p50(fd, n);
@@ -343,7 +343,7 @@ static void run_one(int fd, struct bare bares[2], unsigned rounds, unsigned n)
 
 		if (!i) {
 			measure_log(&bytes, &batches);
-			size = batches ? bytes / batches : 0;
+			size = batches ? bytes / batches : 1;
 		}
 		b_pair_add(&reserved, bare_p50(&bares[0], size, n), ours);
 		b_pair_add(&written, bare_p50(&bares[1], size, n), ours);
