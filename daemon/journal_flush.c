@@ -397,8 +397,7 @@ int rt_journal_make_room(struct rt_journal *j, size_t need)
 	int r = 0;
 
 	/* A full one: the thread begins with it as soon as it can. */
-	if (j->syncer && !is_open && can_take_off(j) &&
-	    j->batch.len <= rt_journal_room_left(j))
+	if (j->syncer && !is_open && can_take_off(j))
 		r = take_off(j, j->round);
 	if (r < 0)
 		return r;

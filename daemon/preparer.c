@@ -4,9 +4,9 @@
 #include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <pthread.h>
-#include <signal.h>
 #include <unistd.h>
+
+#include "shm/thread.h"
 
 #define PIECE (UINT64_C(16) << 10)  /* of zeros in one write */
 #define STEP  (UINT64_C(256) << 10) /* ... before they are synced */
@@ -33,17 +33,8 @@ static int make(const struct rt_preparer *p, uint64_t size)
 	 * and for feeds that have more need of it. */
 	if (rt_file_free(p->dir_fd, false) / 2 < size)
 		return -ENOSPC;
-
-	AUTO_CLOSE int fd = openat(p->dir_fd, RT_LOG_NEXT_NAME,
-				   O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-	int r = fd < 0 ? -errno : rt_file_reserve(p->io, fd, size);
-
-	if (r < 0) {
-		/* Who needs it tries again, and says what is wrong. */
-		(void)unlinkat(p->dir_fd, RT_LOG_NEXT_NAME, 0);
-		return r;
-	}
-	return rt_take_fd(&fd);
+	/* If it fails, who needs it tries again, and says what is wrong. */
+	return rt_file_make(p->io, p->dir_fd, RT_LOG_NEXT_NAME, size);
 }
 
 static int write_zeros(const struct rt_preparer *p, uint64_t from, uint64_t to)
@@ -104,19 +95,6 @@ static void *work(void *arg)
 	return NULL;
 }
 
-/* With all signals blocked: they are the loop's. */
-static int start_thread(struct rt_preparer *p)
-{
-	sigset_t all, before;
-	int e;
-
-	(void)sigfillset(&all);
-	(void)pthread_sigmask(SIG_SETMASK, &all, &before); /* cannot fail */
-	e = pthread_create(&p->thread, NULL, work, p);
-	(void)pthread_sigmask(SIG_SETMASK, &before, NULL);
-	return -e;
-}
-
 static void free_preparer(struct rt_preparer *p)
 {
 	(void)pthread_cond_destroy(&p->changed);
@@ -137,7 +115,7 @@ int rt_preparer_open(const struct rt_log *log, struct rt_preparer **ret)
 	(void)pthread_mutex_init(&p->mutex, NULL); /* cannot fail on Linux */
 	(void)pthread_cond_init(&p->changed, NULL);
 	p->dir_fd = fcntl(log->dir_fd, F_DUPFD_CLOEXEC, 3);
-	r = p->dir_fd < 0 ? -errno : start_thread(p);
+	r = p->dir_fd < 0 ? -errno : rt_thread_start(&p->thread, work, p);
 	if (r < 0) {
 		free_preparer(p);
 		return r;

@@ -73,6 +73,26 @@ int rt_file_reserve(const struct rt_log_io *io, int fd, uint64_t size)
 	return r;
 }
 
+int rt_file_make(const struct rt_log_io *io, int dir_fd, const char *name,
+		 uint64_t size)
+{
+	int r;
+
+	(void)unlinkat(dir_fd, name, 0);
+
+	AUTO_CLOSE int fd =
+		openat(dir_fd, name, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+
+	if (fd < 0)
+		return -errno;
+	r = rt_file_reserve(io, fd, size);
+	if (r < 0) {
+		(void)unlinkat(dir_fd, name, 0);
+		return r;
+	}
+	return rt_take_fd(&fd);
+}
+
 int rt_file_sync(const struct rt_log_io *io, int fd)
 {
 	int r;

@@ -30,6 +30,13 @@ uint64_t rt_file_free(int fd, bool reserved);
 /* Room for @size bytes, if the file system can promise that; negative errno. */
 int rt_file_reserve(const struct rt_log_io *io, int fd, uint64_t size);
 
+/*
+ * A new file @name with that much room, in place of one that has the name.  Its
+ * descriptor; a negative errno, and then there is none.
+ */
+int rt_file_make(const struct rt_log_io *io, int dir_fd, const char *name,
+		 uint64_t size);
+
 /* The data is on disk; negative errno. */
 int rt_file_sync(const struct rt_log_io *io, int fd);
 

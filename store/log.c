@@ -77,21 +77,11 @@ static void open_index(struct rt_log *log)
 /* Memory of the disk for a segment, under no name that counts. */
 static int make_spare(struct rt_log *log, uint64_t size)
 {
-	int r;
-
-	(void)unlinkat(log->dir_fd, RT_LOG_SPARE_NAME, 0);
-
-	AUTO_CLOSE int fd = openat(log->dir_fd, RT_LOG_SPARE_NAME,
-				   O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+	int fd = rt_file_make(log->config.io, log->dir_fd, RT_LOG_SPARE_NAME, size);
 
 	if (fd < 0)
-		return -errno;
-	r = rt_file_reserve(log->config.io, fd, size);
-	if (r < 0) {
-		(void)unlinkat(log->dir_fd, RT_LOG_SPARE_NAME, 0);
-		return r;
-	}
-	log->spare_fd = rt_take_fd(&fd);
+		return fd;
+	log->spare_fd = fd;
 	log->spare_size = size;
 	return 0;
 }

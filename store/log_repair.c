@@ -133,18 +133,26 @@ static int remove_segment(int dir_fd, uint64_t first_seq)
 	return 0;
 }
 
+/* The log at @path and its segments, with no writer as long as @ret_lock_fd is open. */
+static int take_over(const char *path, struct rt_log_reader *reader,
+		     struct rt_segments *segments, int *ret_lock_fd,
+		     struct rt_fault *fault)
+{
+	int r = rt_log_reader_open(path, fault, reader);
+
+	if (!r)
+		r = keep_writers_out(reader, fault, ret_lock_fd);
+	return r ? r : rt_segments_list(reader->dir_fd, segments);
+}
+
 int rt_log_repair(const char *path, uint64_t seq, struct rt_fault *fault)
 {
 	AUTO(rt_log_reader_close) struct rt_log_reader reader = { .fd = -1 };
 	AUTO(rt_segments_fini) struct rt_segments segments = { 0 };
 	AUTO_CLOSE int lock_fd = -1;
 	char name[32];
-	int r = rt_log_reader_open(path, fault, &reader);
+	int r = take_over(path, &reader, &segments, &lock_fd, fault);
 
-	if (!r)
-		r = keep_writers_out(&reader, fault, &lock_fd);
-	if (!r)
-		r = rt_segments_list(reader.dir_fd, &segments);
 	if (!r)
 		r = find_end(&reader, &segments, seq, fault);
 	if (!r)
@@ -441,12 +449,8 @@ int rt_log_drop_before(const char *path, uint64_t seq, struct rt_fault *fault)
 	AUTO(rt_log_reader_close) struct rt_log_reader reader = { .fd = -1 };
 	AUTO(rt_segments_fini) struct rt_segments segments = { 0 };
 	AUTO_CLOSE int lock_fd = -1;
-	int r = rt_log_reader_open(path, fault, &reader);
+	int r = take_over(path, &reader, &segments, &lock_fd, fault);
 
-	if (!r)
-		r = keep_writers_out(&reader, fault, &lock_fd);
-	if (!r)
-		r = rt_segments_list(reader.dir_fd, &segments);
 	if (!r)
 		r = check_before(&reader, &segments, seq, fault);
 	return r < 0 ? r : drop_before(&reader, &segments, seq);

@@ -21,6 +21,7 @@
 #include "shm/segment.h"
 #include "store/log.h"
 #include "store/log_read.h"
+#include "store/snapshot.h"
 #include "store/state.h"
 
 #define LR_EPOCH UINT64_C(0xe1)
@@ -198,6 +199,39 @@ __attribute__((unused)) static const char *lr_segment(const struct logrig *rig,
 
 	rt_segment_name(first, suffix, name);
 	return t_path(rig->path, name);
+}
+
+/* A snapshot as of @seq, whose only key says so. */
+__attribute__((unused)) static void lr_snapshot(struct logrig *rig, uint64_t seq,
+						uint64_t epoch)
+{
+	const struct rt_snapshot_config config = {
+		.name = "unit",
+		.epoch = epoch,
+		.seq = seq,
+		.time_ns = lr_time(seq),
+		.file_mode = 0640,
+		.uid = (uid_t)-1,
+		.gid = (gid_t)-1,
+	};
+	const struct rt_state state = {
+		.seq = seq,
+		.key = (const uint8_t *)"seq",
+		.key_len = 3,
+		.value = (const uint8_t *)&seq,
+		.value_len = sizeof(seq),
+	};
+	struct rt_snapshot_writer writer;
+	char name[32];
+	int fd = open(rig->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	assert_true(fd >= 0);
+	rt_snapshot_name(seq, name);
+	t_ok(rt_snapshot_create(fd, name, &config, &rig->fault, &writer));
+	t_ok(rt_snapshot_put(&writer, &state, &rig->fault));
+	t_ok(rt_snapshot_finish(&writer, &rig->fault));
+	rt_snapshot_discard(&writer);
+	(void)close(fd);
 }
 
 /* The seqs at which the segments begin that are there now. */

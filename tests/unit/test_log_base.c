@@ -37,37 +37,6 @@ static int on_state(void *arg, const struct rt_state *state)
 
 static const struct rt_log_base callbacks = { on_begin, on_state, &base };
 
-static void make_snapshot(struct logrig *rig, uint64_t seq, uint64_t epoch)
-{
-	const struct rt_snapshot_config config = {
-		.name = "unit",
-		.epoch = epoch,
-		.seq = seq,
-		.time_ns = lr_time(seq),
-		.file_mode = 0640,
-		.uid = (uid_t)-1,
-		.gid = (gid_t)-1,
-	};
-	const struct rt_state state = {
-		.seq = seq,
-		.key = (const uint8_t *)"seq",
-		.key_len = 3,
-		.value = (const uint8_t *)&seq,
-		.value_len = sizeof(seq),
-	};
-	struct rt_snapshot_writer writer;
-	char name[32];
-	int fd = open(rig->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-
-	assert_true(fd >= 0);
-	rt_snapshot_name(seq, name);
-	t_ok(rt_snapshot_create(fd, name, &config, &rig->fault, &writer));
-	t_ok(rt_snapshot_put(&writer, &state, &rig->fault));
-	t_ok(rt_snapshot_finish(&writer, &rig->fault));
-	rt_snapshot_discard(&writer);
-	(void)close(fd);
-}
-
 /* Byte @at of a file becomes another. */
 static void spoil(const char *path, off_t at)
 {
@@ -142,7 +111,7 @@ static void only_what_follows_is_visited(void **state)
 	fill(rig, 3);
 	bytes = rig->log.n_bytes;
 	next = rig->log.next;
-	make_snapshot(rig, lr_txn_first(next / 2) - 1, LR_EPOCH);
+	lr_snapshot(rig, lr_txn_first(next / 2) - 1, LR_EPOCH);
 	lr_drop(rig);
 	begins_with(rig, lr_txn_first(next / 2) - 1, lr_txn_first(next / 2));
 	assert_int_equal(rig->log.n_bytes, bytes);
@@ -152,7 +121,7 @@ static void only_what_follows_is_visited(void **state)
 	assert_int_equal(rig->log.epoch, LR_EPOCH);
 	lr_append(rig, 10);
 	lr_drop(rig);
-	make_snapshot(rig, rig->seen, LR_EPOCH);
+	lr_snapshot(rig, rig->seen, LR_EPOCH);
 	begins_with(rig, next - 1, next);
 }
 
@@ -162,7 +131,7 @@ static void it_may_end_within_a_batch(void **state)
 
 	lr_open(rig);
 	lr_append(rig, 3); /* the second has 2 and 3, 4 to 6 */
-	make_snapshot(rig, 3, LR_EPOCH);
+	lr_snapshot(rig, 3, LR_EPOCH);
 	lr_drop(rig);
 	begins_with(rig, 3, 4);
 }
@@ -174,7 +143,7 @@ static void nothing_may_follow(void **state)
 
 	fill(rig, 2);
 	next = rig->log.next;
-	make_snapshot(rig, next - 1, LR_EPOCH);
+	lr_snapshot(rig, next - 1, LR_EPOCH);
 	lr_drop(rig);
 	begins_with(rig, next - 1, 0);
 	assert_int_equal(rig->log.last_ns, lr_time(next - 1));
@@ -191,7 +160,7 @@ static void segments_below_have_to_be_whole(void **state)
 
 	fill(rig, 3);
 	s = lr_segments(rig);
-	make_snapshot(rig, s.first_seqs[2] - 1, LR_EPOCH);
+	lr_snapshot(rig, s.first_seqs[2] - 1, LR_EPOCH);
 	lr_drop(rig);
 	rig->config.check_bytes = UINT64_MAX;
 	begins_with(rig, s.first_seqs[2] - 1, s.first_seqs[2]);
@@ -209,7 +178,7 @@ static void a_log_may_be_a_snapshot_alone(void **state)
 
 	fill(rig, 1);
 	last = rig->log.next - 1;
-	make_snapshot(rig, last, LR_EPOCH);
+	lr_snapshot(rig, last, LR_EPOCH);
 	lr_drop(rig);
 	assert_int_equal(unlink(lr_segment(rig, 1, ".log")), 0);
 	begins_with(rig, last, 0);
@@ -235,8 +204,8 @@ static void one_that_is_damaged_is_passed_over(void **state)
 	fill(rig, 2);
 	first = lr_txn_first(rig->log.next / 3) - 1;
 	second = lr_txn_first(rig->log.next / 2) - 1;
-	make_snapshot(rig, first, LR_EPOCH);
-	make_snapshot(rig, second, LR_EPOCH);
+	lr_snapshot(rig, first, LR_EPOCH);
+	lr_snapshot(rig, second, LR_EPOCH);
 	lr_drop(rig);
 	spoil(snapshot_path(rig, second), RT_SNAP_START + 80);
 	begins_with(rig, first, first + 1);
@@ -257,7 +226,7 @@ static void with_none_that_is_good_the_log_has_to_be_whole(void **state)
 
 	fill(rig, 3);
 	s = lr_segments(rig);
-	make_snapshot(rig, s.first_seqs[1], LR_EPOCH);
+	lr_snapshot(rig, s.first_seqs[1], LR_EPOCH);
 	assert_int_equal(rt_log_drop_below(&rig->log, s.first_seqs[1]), 1);
 	lr_drop(rig);
 	spoil(snapshot_path(rig, s.first_seqs[1]), 8);
@@ -269,7 +238,7 @@ static void with_none_that_is_good_the_log_has_to_be_whole(void **state)
 	t_is(lr_try(rig), RT_E_CORRUPT);
 	assert_non_null(strstr(rig->fault.text, "no snapshot has the state of before"));
 	assert_non_null(strstr(rig->fault.text, "ringtail restore"));
-	make_snapshot(rig, s.first_seqs[1], LR_EPOCH);
+	lr_snapshot(rig, s.first_seqs[1], LR_EPOCH);
 	begins_with(rig, s.first_seqs[1], s.first_seqs[1] + 1);
 	rt_segments_fini(&s);
 }
@@ -283,7 +252,7 @@ static void one_that_stands_alone_has_to_be_good(void **state)
 
 	fill(rig, 1);
 	last = rig->log.next - 1;
-	make_snapshot(rig, last, LR_EPOCH);
+	lr_snapshot(rig, last, LR_EPOCH);
 	lr_close(rig);
 	assert_int_equal(unlink(lr_segment(rig, 1, ".log")), 0);
 	rig->config.base = &callbacks;
@@ -304,7 +273,7 @@ static void one_that_stands_alone_has_to_be_good(void **state)
 	t_is(lr_try(rig), RT_E_CORRUPT);
 	assert_non_null(strstr(rig->fault.text, "neither a snapshot nor an event"));
 
-	make_snapshot(rig, last, LR_EPOCH + 1);
+	lr_snapshot(rig, last, LR_EPOCH + 1);
 	t_is(lr_try(rig), RT_E_CORRUPT);
 	assert_non_null(strstr(rig->fault.text, "another history"));
 	assert_int_equal(access(path, F_OK), 0);
@@ -345,7 +314,7 @@ static void a_hole_behind_it_is_damage(void **state)
 
 	fill(rig, 3);
 	s = lr_segments(rig);
-	make_snapshot(rig, s.first_seqs[1] - 3, LR_EPOCH);
+	lr_snapshot(rig, s.first_seqs[1] - 3, LR_EPOCH);
 	assert_int_equal(rt_log_drop_below(&rig->log, s.first_seqs[1]), 1);
 	lr_drop(rig);
 	rig->config.base = &callbacks;
@@ -359,7 +328,7 @@ static void one_of_another_history_is_none(void **state)
 	struct logrig *rig = *state;
 
 	fill(rig, 1);
-	make_snapshot(rig, 20, LR_EPOCH + 1);
+	lr_snapshot(rig, 20, LR_EPOCH + 1);
 	lr_drop(rig);
 	begins_with(rig, 0, 1);
 }
@@ -372,8 +341,8 @@ static void one_of_a_future_that_is_none_goes(void **state)
 
 	fill(rig, 2);
 	next = rig->log.next;
-	make_snapshot(rig, 20, LR_EPOCH);
-	make_snapshot(rig, next + 9, LR_EPOCH);
+	lr_snapshot(rig, 20, LR_EPOCH);
+	lr_snapshot(rig, next + 9, LR_EPOCH);
 	lr_drop(rig);
 	lr_left(rig, "cut", false);
 	begins_with(rig, 20, 21);
@@ -394,8 +363,8 @@ static void a_log_that_ends_before_it_is_damaged(void **state)
 	next = rig->log.next;
 	last = rig->log.segment_first;
 	size = (off_t)rig->log.offset;
-	make_snapshot(rig, 20, LR_EPOCH);
-	make_snapshot(rig, next - 1, LR_EPOCH);
+	lr_snapshot(rig, 20, LR_EPOCH);
+	lr_snapshot(rig, next - 1, LR_EPOCH);
 	lr_drop(rig);
 	assert_int_equal(truncate(lr_segment(rig, last, ".log"), size - 30), 0);
 	rig->config.base = &callbacks;
@@ -423,8 +392,8 @@ static void a_segment_without_a_header(void **state)
 	fill(rig, 2);
 	next = rig->log.next;
 	last = rig->log.segment_first;
-	make_snapshot(rig, 20, LR_EPOCH);
-	make_snapshot(rig, next - 1, LR_EPOCH);
+	lr_snapshot(rig, 20, LR_EPOCH);
+	lr_snapshot(rig, next - 1, LR_EPOCH);
 	lr_drop(rig);
 	spoil(lr_segment(rig, last, ".log"), 40);
 	rig->config.base = &callbacks;
@@ -449,8 +418,8 @@ static void repair_drops_those_above(void **state)
 	struct logrig *rig = *state;
 
 	fill(rig, 1);
-	make_snapshot(rig, 1, LR_EPOCH);
-	make_snapshot(rig, rig->log.next - 1, LR_EPOCH);
+	lr_snapshot(rig, 1, LR_EPOCH);
+	lr_snapshot(rig, rig->log.next - 1, LR_EPOCH);
 	lr_close(rig);
 	t_ok(rt_log_repair(rig->path, 1, &rig->fault));
 	begins_with(rig, 1, 0);
@@ -470,7 +439,7 @@ static void repair_keeps_what_the_state_needs(void **state)
 	last = rig->log.next - 1;
 	below = s.first_seqs[2] - 1;
 	seq = last;
-	make_snapshot(rig, seq, LR_EPOCH);
+	lr_snapshot(rig, seq, LR_EPOCH);
 	assert_int_equal(rt_log_drop_below(&rig->log, s.first_seqs[1]), 1);
 	lr_close(rig);
 	t_is(rt_log_repair(rig->path, below, &rig->fault), RT_E_NO_SNAPSHOT);
@@ -478,7 +447,7 @@ static void repair_keeps_what_the_state_needs(void **state)
 	begins_with(rig, seq, 0);
 	assert_int_equal(rig->log.epoch, LR_EPOCH); /* nothing was changed */
 	/* One that cannot be read is none. */
-	make_snapshot(rig, below, LR_EPOCH);
+	lr_snapshot(rig, below, LR_EPOCH);
 	lr_close(rig);
 	spoil(snapshot_path(rig, below), 24);
 	t_is(rt_log_repair(rig->path, below, &rig->fault), RT_E_CORRUPT);

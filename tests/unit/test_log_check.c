@@ -28,37 +28,6 @@ static int on_state(void *arg, const struct rt_state *state)
 
 static const struct rt_log_base callbacks = { on_begin, on_state, NULL };
 
-static void make_snapshot(struct logrig *rig, uint64_t seq)
-{
-	const struct rt_snapshot_config config = {
-		.name = "unit",
-		.epoch = LR_EPOCH,
-		.seq = seq,
-		.time_ns = lr_time(seq),
-		.file_mode = 0640,
-		.uid = (uid_t)-1,
-		.gid = (gid_t)-1,
-	};
-	const struct rt_state state = {
-		.seq = seq,
-		.key = (const uint8_t *)"k",
-		.key_len = 1,
-		.value = (const uint8_t *)"v",
-		.value_len = 1,
-	};
-	struct rt_snapshot_writer writer;
-	char name[32];
-	int fd = open(rig->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-
-	assert_true(fd >= 0);
-	rt_snapshot_name(seq, name);
-	t_ok(rt_snapshot_create(fd, name, &config, &rig->fault, &writer));
-	t_ok(rt_snapshot_put(&writer, &state, &rig->fault));
-	t_ok(rt_snapshot_finish(&writer, &rig->fault));
-	rt_snapshot_discard(&writer);
-	(void)close(fd);
-}
-
 static const char *snapshot_path(const struct logrig *rig, uint64_t seq)
 {
 	char name[32];
@@ -100,7 +69,7 @@ static struct rt_segments fill(struct logrig *rig)
 		s = lr_segments(rig);
 	}
 	lr_append(rig, 5);
-	make_snapshot(rig, lr_txn_first(s.first_seqs[N_SEGMENTS - 1] + 20) - 1);
+	lr_snapshot(rig, lr_txn_first(s.first_seqs[N_SEGMENTS - 1] + 20) - 1, LR_EPOCH);
 	lr_append(rig, 5);
 	lr_close(rig);
 	rig->config.base = &callbacks;
@@ -328,7 +297,7 @@ static void an_epoch_without_events_is_none(void **state)
 	first = rig->log.next;
 	t_ok(rt_log_new_epoch(&rig->log, 8, &rig->fault));
 	lr_append(rig, 1500);
-	make_snapshot(rig, rig->log.next - 1);
+	lr_snapshot(rig, rig->log.next - 1, LR_EPOCH);
 	lr_close(rig);
 	rig->config.check_bytes = UINT64_MAX;
 	t_ok(lr_try(rig));
@@ -358,7 +327,7 @@ static void what_is_damaged_below_can_be_dropped(void **state)
 	rig->config.check_bytes = UINT64_MAX;
 	spoil(lr_segment(rig, s.first_seqs[2], ".log"), RT_LOG_START + 50);
 	is_refused(rig, &s, 2);
-	make_snapshot(rig, s.first_seqs[2]); /* one that is of no use then */
+	lr_snapshot(rig, s.first_seqs[2], LR_EPOCH); /* one that is of no use then */
 	t_ok(rt_log_drop_before(rig->path, s.first_seqs[3], &rig->fault));
 	left = lr_segments(rig);
 	assert_int_equal(left.n, 3);
@@ -393,7 +362,7 @@ static void one_segment(struct logrig *rig, unsigned n, off_t at, uint64_t *ret_
 	lr_open(rig);
 	lr_append(rig, n);
 	*ret_seq = rig->log.next - 1;
-	make_snapshot(rig, *ret_seq);
+	lr_snapshot(rig, *ret_seq, LR_EPOCH);
 	lr_append(rig, n);
 	*ret_next = rig->log.next;
 	lr_close(rig);
@@ -614,13 +583,13 @@ static void the_state_is_never_dropped(void **state)
 	refuses(rig, UINT64_MAX, RT_E_NO_SNAPSHOT, text);
 
 	/* One that is as of an earlier event works for less. */
-	make_snapshot(rig, s.first_seqs[1] + 5);
+	lr_snapshot(rig, s.first_seqs[1] + 5, LR_EPOCH);
 	spoil(snapshot_path(rig, seq), RT_SNAP_START + 70); /* in a block */
 	(void)snprintf(text, sizeof(text), "its newest good snapshot is of seq %llu",
 		       (unsigned long long)s.first_seqs[1] + 5);
 	refuses(rig, s.first_seqs[2], RT_E_NO_SNAPSHOT, text);
 	/* Of what the log does not have it says nothing. */
-	make_snapshot(rig, seq + 100000);
+	lr_snapshot(rig, seq + 100000, LR_EPOCH);
 	refuses(rig, s.first_seqs[2], RT_E_NO_SNAPSHOT, text);
 	assert_int_equal(unlink(snapshot_path(rig, seq)), 0);
 	assert_int_equal(unlink(snapshot_path(rig, s.first_seqs[1] + 5)), 0);
