@@ -3,7 +3,7 @@
  * Waiting, and what ends it.  Times are asserted only as "long before the timeout";
  * what they really were is printed.
  */
-#include "tests/support/feed.h"
+#include "tests/support/waiter.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -29,47 +29,11 @@ static struct ringtail *open_waiting(const struct t_feed *feed, uint32_t wait)
 	return t_open(feed, options);
 }
 
-/* A thread in one read call. */
-struct waiter {
-	struct ringtail *reader;
-	int64_t timeout_ns;
-	_Atomic int tid;
-	pthread_t thread;
-	int outcome;
-	uint64_t seq, returned_ns;
-};
-
-static void *wait_for_one(void *arg)
-{
-	struct waiter *w = arg;
-	struct ringtail_event event = { 0 };
-
-	w->tid = gettid();
-	w->outcome = ringtail_next(w->reader, &event, w->timeout_ns);
-	w->returned_ns = t_now_ns();
-	w->seq = event.seq;
-	return NULL;
-}
-
-static bool waits(void *arg)
-{
-	struct waiter *w = arg;
-	int tid = w->tid;
-
-	return tid && t_is_asleep(&tid);
-}
-
 /* Returns once the thread sleeps in its call (or has had its time to). */
-static void start_waiting(struct waiter *w, struct ringtail *reader)
+static void start_waiting(struct t_waiter *w, struct ringtail *reader)
 {
-	*w = (struct waiter){ .reader = reader, .timeout_ns = LONG_NS };
-	assert_int_equal(pthread_create(&w->thread, NULL, wait_for_one, w), 0);
-	(void)t_within_ms(200, waits, w); /* a spinning one never does */
-}
-
-static void stop_waiting(struct waiter *w)
-{
-	assert_int_equal(pthread_join(w->thread, NULL), 0);
+	t_waiter_start(w, reader, LONG_NS);
+	(void)t_within_ms(200, t_waiter_sleeps, w); /* a spinning one never does */
 }
 
 /*
@@ -126,7 +90,7 @@ static void f1_a_commit_ends_the_wait(void **state)
 	for (size_t i = 0; i < T_N(strategies); i++) {
 		struct ringtail *reader = open_waiting(feed, strategies[i]);
 		uint64_t begun = t_now_ns(), seq = t_feed_seq(feed), committed;
-		struct waiter w;
+		struct t_waiter w;
 
 		while (ringtail_position(reader) < seq)
 			t_next_is(reader, ringtail_position(reader) + 1);
@@ -134,7 +98,7 @@ static void f1_a_commit_ends_the_wait(void **state)
 		start_waiting(&w, reader);
 		committed = t_now_ns();
 		t_put(feed, "k", "v");
-		stop_waiting(&w);
+		t_waiter_join(&w);
 		t_is(w.outcome, RINGTAIL_EVENT);
 		assert_int_equal(w.seq, seq + 1);
 		assert_true(w.returned_ns - begun < 20000 * (uint64_t)T_MS);
@@ -471,13 +435,13 @@ static void f4_cancel_from_another_thread_ends_the_wait(void **state)
 	for (size_t i = 0; i < T_N(strategies); i++) {
 		struct ringtail *reader = open_waiting(feed, strategies[i]);
 		uint64_t begun;
-		struct waiter w;
+		struct t_waiter w;
 
 		(void)t_drain(reader);
 		start_waiting(&w, reader);
 		begun = t_now_ns();
 		ringtail_cancel(reader);
-		stop_waiting(&w);
+		t_waiter_join(&w);
 		t_is(w.outcome, RINGTAIL_E_CANCELED);
 		printf("# F4: canceled after %.3f ms\n",
 		       (double)(w.returned_ns - begun) / 1e6);
@@ -602,7 +566,7 @@ static void f5_a_close_ends_the_wait(void **state)
 	for (size_t i = 0; i < T_N(strategies); i++) {
 		struct ringtail *reader;
 		uint64_t begun;
-		struct waiter w;
+		struct t_waiter w;
 
 		t_feed_start(feed, (struct t_ring){ 0 });
 		reader = open_waiting(feed, strategies[i]);
@@ -610,7 +574,7 @@ static void f5_a_close_ends_the_wait(void **state)
 		start_waiting(&w, reader);
 		begun = t_now_ns();
 		t_feed_close(feed);
-		stop_waiting(&w);
+		t_waiter_join(&w);
 		t_is(w.outcome, RINGTAIL_E_CLOSED);
 		assert_true(w.returned_ns < begun + 20000 * (uint64_t)T_MS);
 		t_close(reader);

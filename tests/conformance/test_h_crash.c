@@ -2,7 +2,7 @@
 /*
  * Writers that die, stop, and come again.
  */
-#include "tests/support/feed.h"
+#include "tests/support/waiter.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -92,51 +92,25 @@ static void h1_readers_follow_into_a_ring_of_another_size(void **state)
 	t_close(attached);
 }
 
-struct waiter {
-	struct ringtail *reader;
-	_Atomic int tid;
-	int outcome;
-	pthread_t thread;
-};
-
-static void *wait_for_one(void *arg)
-{
-	struct waiter *w = arg;
-	struct ringtail_event event;
-
-	w->tid = gettid();
-	w->outcome = ringtail_next(w->reader, &event, T_AGES_NS);
-	return NULL;
-}
-
-static bool waits(void *arg)
-{
-	struct waiter *w = arg;
-	int tid = w->tid;
-
-	return tid && t_is_asleep(&tid);
-}
-
 static void h1_the_writers_death_ends_every_wait(void **state)
 {
-	static struct waiter waiters[8];
+	static struct t_waiter waiters[8];
 	struct t_feed *feed = *state;
 	uint64_t begun;
 
 	t_feed_start(feed, (struct t_ring){ 0 });
 	for (size_t i = 0; i < T_N(waiters); i++) {
-		waiters[i] = (struct waiter){ .reader = t_open(feed, t_after(0)) };
-		t_drained(waiters[i].reader, "caught-up");
-		assert_int_equal(pthread_create(&waiters[i].thread, NULL, wait_for_one,
-						&waiters[i]),
-				 0);
+		struct ringtail *reader = t_open(feed, t_after(0));
+
+		t_drained(reader, "caught-up");
+		t_waiter_start(&waiters[i], reader, T_AGES_NS);
 	}
 	for (size_t i = 0; i < T_N(waiters); i++)
-		assert_true(t_within_ms(60000, waits, &waiters[i]));
+		assert_true(t_within_ms(60000, t_waiter_sleeps, &waiters[i]));
 	begun = t_now_ns();
 	t_feed_kill(feed);
 	for (size_t i = 0; i < T_N(waiters); i++) {
-		assert_int_equal(pthread_join(waiters[i].thread, NULL), 0);
+		t_waiter_join(&waiters[i]);
 		t_is(waiters[i].outcome, RINGTAIL_NOTHING);
 		assert_int_equal(ringtail_state(waiters[i].reader), RINGTAIL_DEAD);
 		t_close(waiters[i].reader);

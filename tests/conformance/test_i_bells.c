@@ -2,7 +2,7 @@
 /*
  * Any bytes in the bell: nobody sleeps through an event, and nobody dies of it.
  */
-#include "tests/support/feed.h"
+#include "tests/support/waiter.h"
 
 #include <fcntl.h>
 #include <pthread.h>
@@ -15,42 +15,17 @@
 
 static const struct t_ring small = { .n_slots = 64, .payload_size = 4096 };
 
-struct waiter {
-	struct ringtail *reader;
-	_Atomic int tid;
-	int outcome;
-	pthread_t thread;
-};
-
-static void *wait_for_one(void *arg)
-{
-	struct waiter *w = arg;
-	struct ringtail_event event;
-
-	w->tid = gettid();
-	w->outcome = ringtail_next(w->reader, &event, T_AGES_NS);
-	return NULL;
-}
-
-static bool waits(void *arg)
-{
-	struct waiter *w = arg;
-	int tid = w->tid;
-
-	return tid && t_is_asleep(&tid);
-}
-
 /* A reader that sleeps gets the next event long before its time is over. */
 static void is_woken(struct t_feed *feed, struct ringtail *reader)
 {
-	struct waiter w = { .reader = reader };
+	struct t_waiter w;
 	uint64_t begun = t_now_ns();
 
 	(void)t_drain(reader);
-	assert_int_equal(pthread_create(&w.thread, NULL, wait_for_one, &w), 0);
-	(void)t_within_ms(20, waits, &w);
+	t_waiter_start(&w, reader, T_AGES_NS);
+	(void)t_within_ms(20, t_waiter_sleeps, &w);
 	t_put(feed, "k", "v");
-	assert_int_equal(pthread_join(w.thread, NULL), 0);
+	t_waiter_join(&w);
 	t_is(w.outcome, RINGTAIL_EVENT);
 	assert_true(t_now_ns() - begun < 30000 * (uint64_t)T_MS);
 	assert_true(t_accounts_add_up(reader));
@@ -122,7 +97,7 @@ static void i3_a_bell_that_is_cleared_delays_by_a_sweep(void **state)
 	struct t_feed *feed = *state;
 	struct rt_bell *bell;
 	struct ringtail *reader;
-	struct waiter w;
+	struct t_waiter w;
 	int fd;
 
 	t_feed_start(feed, small);
@@ -132,12 +107,11 @@ static void i3_a_bell_that_is_cleared_delays_by_a_sweep(void **state)
 	assert_true(bell != MAP_FAILED);
 	for (int i = 0; i < 50; i++) {
 		(void)t_drain(reader);
-		w = (struct waiter){ .reader = reader };
-		assert_int_equal(pthread_create(&w.thread, NULL, wait_for_one, &w), 0);
-		assert_true(t_within_ms(60000, waits, &w));
+		t_waiter_start(&w, reader, T_AGES_NS);
+		assert_true(t_within_ms(60000, t_waiter_sleeps, &w));
 		atomic_store(&bell->bits, 0);
 		t_put(feed, "k", "v");
-		assert_int_equal(pthread_join(w.thread, NULL), 0);
+		t_waiter_join(&w);
 		t_is(w.outcome, RINGTAIL_EVENT);
 	}
 	(void)munmap(bell, sizeof(*bell));
