@@ -18,13 +18,21 @@ shows()
 	grep -qxF -- "$1" "$work/out"
 }
 
-# ends LAST WANT: when LAST was shown, it is killed, and has shown WANT
+# keeps SEQ: is that its place?
+keeps()
+{
+	[ "$(head -c 16 "$work/cursor" 2>/dev/null)" = "$(printf %016x "$1")" ]
+}
+
+# ends LAST SEQ WANT: when LAST was shown and its place kept, which follows, it is killed,
+# and has shown WANT
 ends()
 {
 	within_patience shows "$1" || fail "no '$1': $(cat "$work/out" "$work/err")"
+	within_patience keeps "$2" || fail "not at $2: $(cat "$work/cursor" "$work/err")"
 	kill -9 $reader
 	wait $reader || true
-	same "$2" "$(cat "$work/out")" "what state_reader printed"
+	same "$3" "$(cat "$work/out")" "what state_reader printed"
 }
 
 daemon_start --feed main,size=64K
@@ -33,7 +41,7 @@ tool put main seat/4a Bob
 tool put main seat/7c Eve
 
 begin
-ends 'that was all as of seq 3' "forget everything
+ends 'that was all as of seq 3' 3 "forget everything
 there is seat/4a = Bob
 there is seat/7c = Eve
 that was all as of seq 3"
@@ -41,7 +49,7 @@ that was all as of seq 3"
 tool del main seat/4a
 begin
 tool put main seat/4a Ann
-ends 'now seat/4a = Ann' "gone seat/4a
+ends 'now seat/4a = Ann' 5 "gone seat/4a
 now seat/4a = Ann"
 
 # Away for longer than history is kept.
@@ -50,7 +58,7 @@ tool put main seat/4b Kim
 tool snapshot main >/dev/null
 tool trim main 7 >/dev/null
 begin
-ends 'that was all as of seq 7' "forget everything
+ends 'that was all as of seq 7' 7 "forget everything
 there is seat/4a = Joe
 there is seat/4b = Kim
 there is seat/7c = Eve
