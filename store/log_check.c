@@ -143,12 +143,33 @@ static bool may_pass(int error)
  * ---- At the start ----
  */
 
+/* Its newest @bytes of @size, if the index says where they are; its end at least. */
+static int check_newest(struct rt_log_reader *reader, uint64_t next, uint64_t size,
+			uint64_t bytes, struct rt_fault *fault)
+{
+	uint64_t from;
+	int r;
+
+	if (bytes && rt_log_reader_skip(reader, size - bytes)) {
+		from = reader->offset;
+		r = check_bytes(reader, next, UINT64_MAX, NULL, fault);
+		if (!r || reader->offset != from)
+			return r;
+		/* Where the index leads looked right and was not. */
+		r = rt_log_reader_enter(reader, reader->header.first_seq, fault);
+		if (r < 0)
+			return r;
+	}
+	return check_last(reader, next, fault);
+}
+
+/* 1 all of it is read, 0 not, negative. */
 static int check_one(struct rt_log_reader *reader, struct rt_kind *kind,
 		     uint64_t first_seq, uint64_t next, uint64_t *left,
 		     struct rt_fault *fault)
 {
 	struct stat st;
-	bool all;
+	uint64_t size, bytes;
 	int r = rt_log_reader_enter(reader, first_seq, fault);
 
 	if (!r)
@@ -157,12 +178,12 @@ static int check_one(struct rt_log_reader *reader, struct rt_kind *kind,
 		r = unreadable(reader, -errno, fault);
 	if (r < 0)
 		return r;
-	all = (uint64_t)st.st_size <= *left;
-	*left = all ? *left - (uint64_t)st.st_size
-		    : 0; /* what is left is in one piece */
-	r = all ? check_bytes(reader, next, UINT64_MAX, NULL, fault)
-		: check_last(reader, next, fault);
-	return r < 0 ? r : all;
+	size = (uint64_t)st.st_size;
+	bytes = rt_min(size, *left);
+	*left -= bytes;
+	r = bytes == size ? check_bytes(reader, next, UINT64_MAX, NULL, fault)
+			  : check_newest(reader, next, size, bytes, fault);
+	return r < 0 ? r : bytes == size;
 }
 
 int rt_log_check_below(const char *path, struct rt_kind *kind,
@@ -171,6 +192,7 @@ int rt_log_check_below(const char *path, struct rt_kind *kind,
 		       struct rt_log_check *ret_rest)
 {
 	AUTO(rt_log_reader_close) struct rt_log_reader reader = { .fd = -1 };
+	uint64_t left = max_bytes;
 	int r = rt_log_reader_open(path, fault, &reader);
 
 	*ret_rest = (struct rt_log_check){ 0 };
@@ -179,13 +201,14 @@ int rt_log_check_below(const char *path, struct rt_kind *kind,
 
 		if (next > below)
 			continue;
-		r = check_one(&reader, kind, segments->first_seqs[i - 1], next,
-			      &max_bytes, fault);
+		r = check_one(&reader, kind, segments->first_seqs[i - 1], next, &left,
+			      fault);
 		if (r < 0 && !may_pass(r))
 			ret_rest->whole_from = next;
 		if (!r && !ret_rest->below)
 			ret_rest->below = next;
 	}
+	ret_rest->n_read = max_bytes - left;
 	return r < 0 ? r : 0;
 }
 

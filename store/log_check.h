@@ -39,12 +39,13 @@ struct rt_log_check {
 	uint64_t next;       /* amid one: the seq of its next batch; 0: not begun */
 	uint64_t offset;     /* and where that is */
 	uint64_t whole_from; /* after damage was found: from here on all is whole */
+	uint64_t n_read;     /* bytes, at the start */
 };
 
 /*
  * At the start: all segments that end before @below, one of @segments, are there, of
- * this kind, and each ends where the next one begins; and as many of the newest as
- * together have at most @max_bytes are read.  What is left is in @ret_rest.
+ * this kind, and each ends where the next one begins; and the newest @max_bytes of them
+ * are read, or a little more.  What is left is in @ret_rest, whole segments.
  * RT_E_CORRUPT with file, offset and what was expected, and ret_rest->whole_from; the
  * same for what cannot be read for other reasons than a lack of memory or descriptors.
  */

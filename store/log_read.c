@@ -479,21 +479,37 @@ static bool entry_is_true(struct rt_log_reader *reader,
 	       header.time_ns == entry->time_ns;
 }
 
-/*
- * Moves to the last indexed batch that begins at or before what is looked for.
- * Returns whether it moved.
- */
-static bool use_index(struct rt_log_reader *reader, uint64_t seq, uint64_t time_ns)
+/* What is looked for in an index. */
+enum aim {
+	AIM_SEQ,
+	AIM_TIME,
+	AIM_OFFSET
+};
+
+/* Does the batch begin at or before it; for a time, before it? */
+static bool is_before(const struct rt_log_index *entry, enum aim aim, uint64_t value)
+{
+	switch (aim) {
+	case AIM_SEQ:
+		return entry->seq <= value;
+	case AIM_TIME:
+		return entry->time_ns < value;
+	case AIM_OFFSET:
+		break;
+	}
+	return entry->offset <= value;
+}
+
+/* Moves to the last indexed batch that does.  Returns whether it moved. */
+static bool use_index(struct rt_log_reader *reader, enum aim aim, uint64_t value)
 {
 	AUTO_FREE struct rt_log_index *entries = NULL;
 	ssize_t low = 0, high = read_index(reader, &entries);
 
 	while (low < high) {
 		ssize_t middle = low + (high - low) / 2;
-		bool before = seq ? entries[middle].seq <= seq
-				  : entries[middle].time_ns < time_ns;
 
-		if (before)
+		if (is_before(&entries[middle], aim, value))
 			low = middle + 1;
 		else
 			high = middle;
@@ -505,6 +521,11 @@ static bool use_index(struct rt_log_reader *reader, uint64_t seq, uint64_t time_
 		return true;
 	}
 	return false;
+}
+
+bool rt_log_reader_skip(struct rt_log_reader *reader, uint64_t offset)
+{
+	return use_index(reader, AIM_OFFSET, offset);
 }
 
 /* The last segment that begins at or before @seq. */
@@ -548,7 +569,7 @@ static int walk_to(struct rt_log_reader *reader, uint64_t seq)
 int rt_log_reader_find(struct rt_log_reader *reader, uint64_t seq,
 		       struct rt_fault *fault)
 {
-	bool indexed = use_index(reader, seq, 0);
+	bool indexed = use_index(reader, AIM_SEQ, seq);
 	uint64_t from = reader->offset;
 	int r = walk_to(reader, seq);
 
@@ -613,6 +634,7 @@ int rt_log_reader_seek_time(struct rt_log_reader *reader, uint64_t time_ns,
 	r = rt_log_reader_enter(reader, segments.first_seqs[low ? low - 1 : 0], fault);
 	if (r < 0)
 		return r;
-	(void)use_index(reader, 0, time_ns); /* else from the begin of the segment */
+	(void)use_index(reader, AIM_TIME,
+			time_ns); /* else from the begin of the segment */
 	return 0;
 }

@@ -60,6 +60,12 @@ int rt_log_reader_step(struct rt_log_reader *reader, const uint8_t **ret);
 int rt_log_reader_find(struct rt_log_reader *reader, uint64_t seq,
 		       struct rt_fault *fault);
 
+/*
+ * Likewise, on to the last batch that the index has at or before byte @offset: whether
+ * it moved.  What is there was not looked at.
+ */
+bool rt_log_reader_skip(struct rt_log_reader *reader, uint64_t offset);
+
 /* Oldest seq in the log that counts (state.h: floor); 0 when it has no segment. */
 int rt_log_reader_oldest(struct rt_log_reader *reader, uint64_t *ret);
 

@@ -160,6 +160,89 @@ static void the_limit_leaves_the_oldest(void **state)
 	rt_segments_fini(&s);
 }
 
+/* Of one that is larger than what may be read. */
+static void the_newest_bytes_of_a_segment_are_read(void **state)
+{
+	struct logrig *rig = *state;
+	struct rt_segments s = fill(rig);
+	const size_t newest = N_SEGMENTS - 2;
+	char path[300];
+	off_t size;
+
+	(void)snprintf(path, sizeof(path), "%s",
+		       lr_segment(rig, s.first_seqs[newest], ".log"));
+	size = size_of(path);
+	rig->config.check_bytes = (uint64_t)size / 2;
+	spoil(path, size * 6 / 10);
+	is_refused(rig, &s, newest);
+	assert_true(says(rig, "damaged at byte "));
+	spoil(path, size * 6 / 10);
+
+	spoil(path, RT_LOG_START + 50);
+	t_ok(lr_try(rig));
+	assert_int_equal(rig->log.unchecked.n_read, size / 2);
+	assert_int_equal(rig->log.unchecked.below, s.first_seqs[newest + 1]);
+	lr_close(rig);
+	rig->config.check_bytes = (uint64_t)size;
+	is_refused(rig, &s, newest);
+	rt_segments_fini(&s);
+}
+
+/* The header of a batch that is none. */
+static const struct rt_log_batch fake = {
+	.magic = RT_LOG_BATCH_MAGIC,
+	.n_txns = 1,
+	.size = 4096,
+	.first_seq = 5,
+	.n_events = 1,
+	.time_ns = 7,
+};
+
+/* In values, one of which is where a batch could be: at which byte of the segment. */
+static uint64_t append_fake(struct logrig *rig)
+{
+	const char *path = lr_segment(rig, 1, ".log");
+	uint64_t found = 0;
+	char *bytes;
+	size_t len;
+
+	rt_batch_reset(&rig->batch, rig->log.next);
+	t_ok(rt_batch_begin(&rig->batch));
+	for (size_t i = 0; i < 10; i++) /* and the plan goes on behind it */
+		t_ok(rt_batch_add(&rig->batch, RT_OP_PUT, 0, "longkeys",
+				  1 + i % RT_WORD, &fake, sizeof(fake)));
+	rt_batch_end(&rig->batch, LR_TIME);
+	t_ok(rt_log_append(&rig->log, &rig->batch, &rig->fault));
+	bytes = t_read_file(path, &len);
+	for (uint64_t at = RT_LOG_START; at + sizeof(fake) <= len; at += RT_WORD)
+		if (!memcmp(bytes + at, &fake, sizeof(fake)))
+			found = at;
+	free(bytes);
+	assert_int_not_equal(found, 0);
+	return found;
+}
+
+static void an_index_that_lies_is_no_damage(void **state)
+{
+	struct logrig *rig = *state;
+	struct rt_log_index lie = { .seq = fake.first_seq, .time_ns = fake.time_ns };
+	const char *index;
+
+	lr_open(rig);
+	lie.offset = append_fake(rig);
+	while (rig->log.segment_first == 1)
+		lr_append(rig, 1);
+	lr_append(rig, 2);
+	lr_snapshot(rig, rig->log.next - 1, LR_EPOCH);
+	lr_close(rig);
+	index = lr_segment(rig, 1, ".idx");
+	t_write_file(index, &lie, sizeof(lie));
+	rig->config.base = &callbacks;
+	rig->config.check_bytes = 1000;
+	t_ok(lr_try(rig));
+	assert_int_equal(rig->log.unchecked.n_read, 1000);
+}
+
 static void a_check_goes_on_where_it_was(void **state)
 {
 	struct logrig *rig = *state;
@@ -603,6 +686,8 @@ int main(void)
 		T(every_byte_is_read_if_there_is_time),
 		T(the_newest_damage_is_the_one_that_is_told),
 		T(the_limit_leaves_the_oldest),
+		T(the_newest_bytes_of_a_segment_are_read),
+		T(an_index_that_lies_is_no_damage),
 		T(a_check_goes_on_where_it_was),
 		T(what_is_removed_meanwhile_is_no_damage),
 		T(without_time_it_is_there_and_goes_on),
