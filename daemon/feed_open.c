@@ -72,11 +72,11 @@ void rt_feed_set_reason(struct rt_feed *feed, const char *text)
 }
 
 int rt_feed_open(struct rt_feed *feed, const struct rt_config *config,
-		 const struct rt_feed_config *feed_config)
+		 const struct rt_feed_config *feed_config, uint64_t check_bytes)
 {
 	struct rt_rebuild rebuild = { .feed = feed };
-	const struct rt_log_base base = { rt_rebuild_begin, rt_rebuild_state,
-					  &rebuild };
+	const struct rt_log_base base = { rt_rebuild_begin, rt_rebuild_state, &rebuild,
+					  check_bytes };
 	struct rt_fault fault = { "out of memory" };
 	char path[PATH_MAX] = "";
 	int r;

@@ -99,14 +99,17 @@ static void conclude(struct rt_server *server, unsigned i, int r, uint64_t took_
 			    : "SIGHUP has it tried again");
 }
 
-static void try_open(struct rt_server *server, unsigned i)
+/* Reads at most @check_bytes of its old history; returns how much that was. */
+static uint64_t try_open(struct rt_server *server, unsigned i, uint64_t check_bytes)
 {
 	uint64_t begun_ns = rt_now_ns(CLOCK_MONOTONIC);
 	struct rt_feed *feed = &server->feeds[i];
-	int r = rt_feed_open(feed, server->config, &server->config->feeds[i]);
+	int r = rt_feed_open(feed, server->config, &server->config->feeds[i],
+			     check_bytes);
 
 	r = settle_in(server, feed, r);
 	conclude(server, i, r, rt_now_ns(CLOCK_MONOTONIC) - begun_ns);
+	return r < 0 ? check_bytes : feed->journal.log.unchecked.n_read;
 }
 
 int rt_feeds_adopt(struct rt_server *server, struct rt_feed *feed, int error,
@@ -120,6 +123,24 @@ int rt_feeds_adopt(struct rt_server *server, struct rt_feed *feed, int error,
 	return error < 0 ? error : 0;
 }
 
+/*
+ * Nobody is served before all feeds are open, so all together read as much of their old
+ * history as one alone would: the one that may read most.  Each has its share of that,
+ * and of what those before it left.
+ */
+static void open_all(struct rt_server *server)
+{
+	const struct rt_config *config = server->config;
+	uint64_t left = 0;
+
+	for (unsigned i = 0; i < config->n_feeds; i++)
+		left = rt_max(left, config->feeds[i].start_check);
+	for (unsigned i = 0; i < config->n_feeds; i++)
+		left -= try_open(server, i,
+				 rt_min(config->feeds[i].start_check,
+					left / (config->n_feeds - i)));
+}
+
 int rt_feeds_open(struct rt_server *server)
 {
 	unsigned n = server->config->n_feeds;
@@ -128,8 +149,7 @@ int rt_feeds_open(struct rt_server *server)
 	server->retries = calloc(n, sizeof(*server->retries));
 	if (!server->feeds || !server->retries)
 		return -ENOMEM;
-	for (unsigned i = 0; i < n; i++)
-		try_open(server, i);
+	open_all(server);
 	return rt_feeds_served(server) ? 0 : -ENOENT;
 }
 

@@ -217,7 +217,6 @@ static int open_log(struct rt_journal *j, const char *path, const struct end *ri
 		.epoch = ring_end->epoch,
 		.patience_ns = ring_end->patience_ns,
 		.base = base,
-		.check_bytes = j->config->start_check,
 	};
 	struct rt_log_report report;
 	int r = rt_log_open(path, &config, visit, arg, fault, &report, &j->log);

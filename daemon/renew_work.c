@@ -83,7 +83,8 @@ static void open_again(struct rt_renewal *r)
 	forget(&r->own);
 	rt_close_fd(&r->lock_fd);
 	r->lock_fd = -1; /* its journal takes it */
-	r->opened = rt_feed_open(&r->own, r->server->config, r->own.config);
+	r->opened = rt_feed_open(&r->own, r->server->config, r->own.config,
+				 r->own.config->start_check);
 	r->reopened = r->rebuilt = true;
 }
 

@@ -47,6 +47,7 @@ struct rt_log_base {
 	int (*begin)(void *arg, uint64_t seq, uint64_t n_entries);
 	int (*state)(void *arg, const struct rt_state *state);
 	void *arg;
+	uint64_t check_bytes; /* to be read of what the snapshot stands for */
 };
 
 struct rt_log_config {
@@ -61,7 +62,6 @@ struct rt_log_config {
 	uint64_t patience_ns;       /* how long to wait for a writer that is dying */
 	const struct rt_log_io *io; /* NULL: the real ones */
 	const struct rt_log_base *base; /* NULL: snapshots are not looked at */
-	uint64_t check_bytes;           /* to be read of what a snapshot stands for */
 };
 
 /* What recovery found. */
@@ -124,7 +124,7 @@ struct rt_log {
  * for each event in order, but for those that a snapshot stands for (config.base); it
  * returns a negative errno to stop.  RT_E_CORRUPT with
  * file, offset, what was expected and what can be done: also of segments that a
- * snapshot stands for, of which config.check_bytes are read, the newest first, and of
+ * snapshot stands for, of which base.check_bytes are read, the newest first, and of
  * the rest whether it is there.  RT_E_BUSY: it has a writer.
  */
 int rt_log_open(const char *path, const struct rt_log_config *config,

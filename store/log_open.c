@@ -257,7 +257,6 @@ int rt_log_open(const char *path, const struct rt_log_config *config,
 		.visit = visit,
 		.arg = arg,
 		.base = config->base,
-		.check_bytes = config->check_bytes,
 	};
 	AUTO(rt_log_drop) struct rt_log log = RT_LOG_NONE;
 	AUTO_CLOSE int lock_fd = -1;

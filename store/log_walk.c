@@ -531,7 +531,7 @@ static int check_below(struct rt_walk *walk, struct rt_fault *fault)
 {
 	struct rt_fault found = { "" };
 	int r = rt_log_check_below(walk->reader.what, &walk->kind, &walk->segments,
-				   first_above(walk), walk->check_bytes, &found,
+				   first_above(walk), walk->base->check_bytes, &found,
 				   &walk->check);
 
 	if (r < 0 && !walk->check.whole_from)

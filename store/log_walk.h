@@ -33,7 +33,6 @@ struct rt_walk {
 	uint64_t n_since;  /* bytes of batches that are not wholly below */
 	struct rt_fault bad_snapshot;
 	struct rt_kind kind;       /* its name: not known yet if it is empty */
-	uint64_t check_bytes;      /* of what has_base stands for, to be read */
 	struct rt_log_check check; /* what is left of that */
 };
 

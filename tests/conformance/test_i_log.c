@@ -123,13 +123,14 @@ static void list(struct rig *rig)
 
 /* History of several segments, a snapshot at its end, some events above; then killed.
  */
-static void begin(struct rig *rig, const char *feed)
+static void begin_feeds(struct rig *rig, const char *first, const char *second)
 {
 	char *said = NULL;
 
-	t_daemon_start(&rig->daemon, "--data", rig->data, "--feed", feed, "--feed",
-		       "other", NULL);
+	t_daemon_start(&rig->daemon, "--data", rig->data, "--feed", first, "--feed",
+		       second, NULL);
 	connect_to(rig);
+	t_reply(rig->redis, "OK", "SELECT main");
 	put(rig, 0, N_PUTS);
 	assert_int_equal(tool(rig, &said, "snapshot main"), 0);
 	free(said);
@@ -138,6 +139,11 @@ static void begin(struct rig *rig, const char *feed)
 	rig->redis = NULL;
 	t_daemon_kill(&rig->daemon);
 	list(rig);
+}
+
+static void begin(struct rig *rig, const char *feed)
+{
+	begin_feeds(rig, feed, "other");
 }
 
 static void flip(const char *path, off_t at)
@@ -173,7 +179,7 @@ static void is_refused_for(struct rig *rig, const char *path, uint64_t whole_fro
 	(void)truncate(rig->daemon.log, 0);
 	t_daemon_restart(&rig->daemon);
 	connect_to(rig);
-	reply = redisCommand(rig->redis, "SET k v");
+	reply = redisCommand(rig->redis, "SELECT main");
 	assert_non_null(reply);
 	assert_int_equal(reply->type, REDIS_REPLY_ERROR);
 	has(reply->str, "feed 'main' is not served");
@@ -427,6 +433,31 @@ static void i3_damage_that_a_start_leaves_is_found_while_it_is_served(void **sta
 	assert_true(t_within_ms(T_PATIENCE_MS, is_forgotten, rig));
 }
 
+/* Which is not the first to be served because of another's history. */
+static void i3_feeds_share_what_a_start_reads(void **state)
+{
+	struct rig *rig = *state;
+
+	begin_feeds(rig, MAIN ",start_check=3M", "other,start_check=0");
+	flip(rig->files[rig->n_files - 3].path, 9000);
+	is_refused(rig, rig->n_files - 3);
+	flip(rig->files[rig->n_files - 3].path, 9000);
+
+	flip(rig->files[0].path, 9000);
+	is_served(rig);
+	assert_true(t_within_ms(T_PATIENCE_MS, was_checked, rig));
+	assert_true(info_says(rig, "log_damage=1,"));
+}
+
+static void i3_what_one_feed_does_not_need_is_for_the_next(void **state)
+{
+	struct rig *rig = *state;
+
+	begin_feeds(rig, "other,start_check=0", MAIN ",start_check=3M");
+	flip(rig->files[0].path, 9000);
+	is_refused(rig, 0);
+}
+
 static void i3_whole_history_is_not_called_damaged(void **state)
 {
 	struct rig *rig = *state;
@@ -453,6 +484,8 @@ int main(void)
 		T(i3_nothing_newer_is_lost_by_what_helps),
 		T(i3_a_segment_that_is_gone_cut_or_another_is_found_at_the_start),
 		T(i3_damage_that_a_start_leaves_is_found_while_it_is_served),
+		T(i3_feeds_share_what_a_start_reads),
+		T(i3_what_one_feed_does_not_need_is_for_the_next),
 		T(i3_whole_history_is_not_called_damaged),
 	};
 

@@ -35,7 +35,7 @@ static int on_state(void *arg, const struct rt_state *state)
 	return 0;
 }
 
-static const struct rt_log_base callbacks = { on_begin, on_state, &base };
+static const struct rt_log_base callbacks = { on_begin, on_state, &base, UINT64_MAX };
 
 /* Byte @at of a file becomes another. */
 static void spoil(const char *path, off_t at)
@@ -162,7 +162,6 @@ static void segments_below_have_to_be_whole(void **state)
 	s = lr_segments(rig);
 	lr_snapshot(rig, s.first_seqs[2] - 1, LR_EPOCH);
 	lr_drop(rig);
-	rig->config.check_bytes = UINT64_MAX;
 	begins_with(rig, s.first_seqs[2] - 1, s.first_seqs[2]);
 	lr_drop(rig);
 	spoil(lr_segment(rig, 1, ".log"), RT_LOG_START + 100);

@@ -26,7 +26,7 @@ static int on_state(void *arg, const struct rt_state *state)
 	return 0;
 }
 
-static const struct rt_log_base callbacks = { on_begin, on_state, NULL };
+static struct rt_log_base callbacks = { on_begin, on_state, NULL, 0 };
 
 static const char *snapshot_path(const struct logrig *rig, uint64_t seq)
 {
@@ -72,6 +72,7 @@ static struct rt_segments fill(struct logrig *rig)
 	lr_snapshot(rig, lr_txn_first(s.first_seqs[N_SEGMENTS - 1] + 20) - 1, LR_EPOCH);
 	lr_append(rig, 5);
 	lr_close(rig);
+	callbacks.check_bytes = 0;
 	rig->config.base = &callbacks;
 	return s;
 }
@@ -102,7 +103,7 @@ static void every_byte_is_read_if_there_is_time(void **state)
 	struct logrig *rig = *state;
 	struct rt_segments s = fill(rig);
 
-	rig->config.check_bytes = UINT64_MAX;
+	callbacks.check_bytes = UINT64_MAX;
 	t_ok(lr_try(rig));
 	assert_int_equal(rig->log.unchecked.below, 0);
 	lr_close(rig);
@@ -126,7 +127,7 @@ static void the_newest_damage_is_the_one_that_is_told(void **state)
 	struct logrig *rig = *state;
 	struct rt_segments s = fill(rig);
 
-	rig->config.check_bytes = UINT64_MAX;
+	callbacks.check_bytes = UINT64_MAX;
 	spoil(lr_segment(rig, s.first_seqs[0], ".log"), RT_LOG_START + 500);
 	spoil(lr_segment(rig, s.first_seqs[3], ".log"), RT_LOG_START + 500);
 	spoil(lr_segment(rig, s.first_seqs[2], ".log"), 8); /* its header */
@@ -140,7 +141,7 @@ static void the_limit_leaves_the_oldest(void **state)
 	struct rt_segments s = fill(rig);
 	struct rt_log_check check;
 
-	rig->config.check_bytes =
+	callbacks.check_bytes =
 		(uint64_t)size_of(lr_segment(rig, s.first_seqs[4], ".log")) +
 		(uint64_t)size_of(lr_segment(rig, s.first_seqs[3], ".log"));
 	spoil(lr_segment(rig, s.first_seqs[3], ".log"), RT_LOG_START + 50);
@@ -172,7 +173,7 @@ static void the_newest_bytes_of_a_segment_are_read(void **state)
 	(void)snprintf(path, sizeof(path), "%s",
 		       lr_segment(rig, s.first_seqs[newest], ".log"));
 	size = size_of(path);
-	rig->config.check_bytes = (uint64_t)size / 2;
+	callbacks.check_bytes = (uint64_t)size / 2;
 	spoil(path, size * 6 / 10);
 	is_refused(rig, &s, newest);
 	assert_true(says(rig, "damaged at byte "));
@@ -183,7 +184,7 @@ static void the_newest_bytes_of_a_segment_are_read(void **state)
 	assert_int_equal(rig->log.unchecked.n_read, size / 2);
 	assert_int_equal(rig->log.unchecked.below, s.first_seqs[newest + 1]);
 	lr_close(rig);
-	rig->config.check_bytes = (uint64_t)size;
+	callbacks.check_bytes = (uint64_t)size;
 	is_refused(rig, &s, newest);
 	rt_segments_fini(&s);
 }
@@ -238,7 +239,7 @@ static void an_index_that_lies_is_no_damage(void **state)
 	index = lr_segment(rig, 1, ".idx");
 	t_write_file(index, &lie, sizeof(lie));
 	rig->config.base = &callbacks;
-	rig->config.check_bytes = 1000;
+	callbacks.check_bytes = 1000;
 	t_ok(lr_try(rig));
 	assert_int_equal(rig->log.unchecked.n_read, 1000);
 }
@@ -382,7 +383,7 @@ static void an_epoch_without_events_is_none(void **state)
 	lr_append(rig, 1500);
 	lr_snapshot(rig, rig->log.next - 1, LR_EPOCH);
 	lr_close(rig);
-	rig->config.check_bytes = UINT64_MAX;
+	callbacks.check_bytes = UINT64_MAX;
 	t_ok(lr_try(rig));
 	lr_close(rig);
 	/* But the one of before may well have one. */
@@ -407,7 +408,7 @@ static void what_is_damaged_below_can_be_dropped(void **state)
 	bool wrong = false;
 	uint64_t last;
 
-	rig->config.check_bytes = UINT64_MAX;
+	callbacks.check_bytes = UINT64_MAX;
 	spoil(lr_segment(rig, s.first_seqs[2], ".log"), RT_LOG_START + 50);
 	is_refused(rig, &s, 2);
 	lr_snapshot(rig, s.first_seqs[2], LR_EPOCH); /* one that is of no use then */
@@ -601,7 +602,7 @@ static void what_is_advised_helps(void **state)
 	t_ok(lr_try(rig));
 	next = rig->log.next;
 	lr_close(rig);
-	rig->config.check_bytes = UINT64_MAX;
+	callbacks.check_bytes = UINT64_MAX;
 	for (unsigned round = 0; round < 60; round++) {
 		int r;
 
