@@ -618,6 +618,21 @@ void rt_feed_sync_end(struct rt_feed *feed, int result)
 	}
 }
 
+bool rt_feed_fetch_begin(struct rt_feed *feed, struct iovec *ret)
+{
+	if (!feed->writer || feed->fetching)
+		return false;
+	feed->fetching = rt_journal_wants_pages(&feed->journal, ret);
+	return feed->fetching;
+}
+
+void rt_feed_fetch_end(struct rt_feed *feed, int result)
+{
+	feed->fetching = false;
+	if (feed->writer)
+		rt_journal_got_pages(&feed->journal, result);
+}
+
 void rt_feed_tick(struct rt_feed *feed)
 {
 	struct rt_writer *writer = feed->journal.writer;

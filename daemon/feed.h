@@ -71,6 +71,7 @@ struct rt_feed {
 	struct rt_feed_counts counts_at_begin;
 	struct rt_retention retention;
 	unsigned n_stale_syncs; /* of logs that were left; to be passed over */
+	bool fetching;          /* pages of its log, or of one that was left */
 	int stale_result;       /* of the last of those */
 	uint64_t rebuilt_from;  /* oldest seq that the table was built from */
 	unsigned ticks;
@@ -186,6 +187,9 @@ bool rt_feed_is_lost(const struct rt_feed *feed, uint64_t round);
 /* For the loop: a descriptor that wants a sync, or -1; and what came of it. */
 int rt_feed_sync_begin(struct rt_feed *feed, bool anyway);
 void rt_feed_sync_end(struct rt_feed *feed, int result);
+/* Likewise pages of its log that are wanted. */
+bool rt_feed_fetch_begin(struct rt_feed *feed, struct iovec *ret);
+void rt_feed_fetch_end(struct rt_feed *feed, int result);
 
 /* Who may read it; (uid_t)-1 and (gid_t)-1: as it is. */
 struct rt_access {

@@ -85,7 +85,8 @@ int rt_feed_open(struct rt_feed *feed, const struct rt_config *config,
 				  .keeps_prev = feed_config->prev_value,
 				  .uid = (uid_t)-1,
 				  .gid = (gid_t)-1,
-				  .n_stale_syncs = feed->n_stale_syncs };
+				  .n_stale_syncs = feed->n_stale_syncs,
+				  .fetching = feed->fetching };
 	r = rt_table_init(&feed->table, rt_random64());
 	if (!r)
 		r = rt_feed_log_path(config, feed_config, path);

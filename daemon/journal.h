@@ -148,6 +148,10 @@ bool rt_journal_wants_sync(const struct rt_journal *journal);
 int rt_journal_sync_begin(struct rt_journal *journal);
 int rt_journal_sync_end(struct rt_journal *journal, int result);
 
+/* Likewise pages of the log to be made ready for it, see store/window.h. */
+bool rt_journal_wants_pages(struct rt_journal *journal, struct iovec *ret);
+void rt_journal_got_pages(struct rt_journal *journal, int result);
+
 /* Seq of the first event of the transaction that @seq, in the log, belongs to. */
 int rt_journal_begin_of(struct rt_journal *journal, uint64_t seq, uint64_t *ret);
 

@@ -453,6 +453,16 @@ bool rt_journal_wants_sync(const struct rt_journal *j)
 	       (j->is_rolling || j->log.n_since - j->sync_from >= SYNC_EVERY);
 }
 
+bool rt_journal_wants_pages(struct rt_journal *j, struct iovec *ret)
+{
+	return j->has_log && j->has_loop && rt_log_wants_pages(&j->log, ret);
+}
+
+void rt_journal_got_pages(struct rt_journal *j, int result)
+{
+	rt_window_got(&j->log.window, result);
+}
+
 int rt_journal_sync_begin(struct rt_journal *j)
 {
 	if (!j->has_log || !j->log.unsynced || j->log.failed || j->sync_fd >= 0 ||

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <liburing.h>
 #include <poll.h>
+#include <sys/mman.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 
@@ -28,6 +29,7 @@ enum tag {
 	TAG_SEND = 3,
 	TAG_OWN = 4,
 	TAG_SYNC = 5,
+	TAG_FETCH = 6,
 };
 
 #define TAG_MASK 7u
@@ -469,6 +471,9 @@ static void dispatch(struct rt_loop *loop, const struct io_uring_cqe *cqe)
 	case TAG_SYNC:
 		loop->ops->synced(loop->ctx, ptr, cqe->res);
 		break;
+	case TAG_FETCH:
+		loop->ops->fetched(loop->ctx, ptr, cqe->res);
+		break;
 	case TAG_OWN:
 		on_own(loop, (enum own)(cqe->user_data >> 3));
 		break;
@@ -526,6 +531,15 @@ void rt_loop_sync(struct rt_loop *loop, int fd, void *arg)
 
 	io_uring_prep_fsync(sqe, fd, IORING_FSYNC_DATASYNC);
 	sqe->user_data = tagged(arg, TAG_SYNC);
+}
+
+void rt_loop_fetch(struct rt_loop *loop, const struct iovec *pages, void *arg)
+{
+	struct io_uring_sqe *sqe = get_sqe(loop);
+
+	io_uring_prep_madvise(sqe, pages->iov_base, (off_t)pages->iov_len,
+			      MADV_POPULATE_WRITE);
+	sqe->user_data = tagged(arg, TAG_FETCH);
 }
 
 void rt_loop_close_file(struct rt_loop *loop, int fd)

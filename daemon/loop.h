@@ -10,6 +10,8 @@
 #ifndef RINGTAIL_DAEMON_LOOP_H
 #define RINGTAIL_DAEMON_LOOP_H
 
+#include <sys/uio.h>
+
 #include "daemon/buf.h"
 
 struct rt_loop;
@@ -46,6 +48,8 @@ struct rt_loop_ops {
 	void (*signalled)(void *ctx, int signo);
 	/* What rt_loop_sync() was asked for is done: 0 or a negative errno. */
 	void (*synced)(void *ctx, void *arg, int result);
+	/* Likewise rt_loop_fetch(). */
+	void (*fetched)(void *ctx, void *arg, int result);
 	/* All completions of this round have been told. */
 	void (*round)(void *ctx);
 };
@@ -87,6 +91,12 @@ void rt_loop_shut(struct rt_loop *loop, struct rt_conn *conn);
  * 8.  @fd stays the caller's.
  */
 void rt_loop_sync(struct rt_loop *loop, int fd, void *arg);
+
+/*
+ * Makes pages of a shared map ready to be stored to, meanwhile; @arg likewise.  -EINVAL
+ * where the kernel does not know how.
+ */
+void rt_loop_fetch(struct rt_loop *loop, const struct iovec *pages, void *arg);
 
 /*
  * Closes @fd meanwhile: the last close of a large file that was removed takes

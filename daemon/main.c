@@ -46,7 +46,8 @@ static const char usage[] =
 	"in\n"
 	"ringtaild.conf(5). Try: redis-cli -s DIR/ringtail.sock SET key value\n";
 
-/* A bell that a reader truncated under us is replaced; anything else is fatal. */
+/* A bell, or a log, that somebody truncated under us is replaced; anything else is
+ * fatal. */
 static void on_sigbus(int signo, siginfo_t *info, void *context)
 {
 	struct rt_writer *own = rt_renewal_writer();
@@ -55,8 +56,10 @@ static void on_sigbus(int signo, siginfo_t *info, void *context)
 	if (own && rt_writer_bell_fault(own, info->si_addr))
 		return;
 	for (unsigned i = 0; server.feeds && i < server.config->n_feeds; i++)
-		if (server.feeds[i].journal.writer &&
-		    rt_writer_bell_fault(server.feeds[i].journal.writer, info->si_addr))
+		if ((server.feeds[i].journal.writer &&
+		     rt_writer_bell_fault(server.feeds[i].journal.writer,
+					  info->si_addr)) ||
+		    rt_window_fault(&server.feeds[i].journal.log.window, info->si_addr))
 			return;
 	(void)signal(signo, SIG_DFL); /* and the same instruction again */
 }

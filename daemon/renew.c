@@ -70,6 +70,8 @@ static void hand_over(struct rt_renewal *r)
 {
 	struct rt_feed *feed = r->feed;
 
+	/* Of pages that are made ready the loop is told, and not the thread. */
+	rt_window_close(&feed->journal.log.window);
 	r->own = (struct rt_feed){
 		.config = feed->config,
 		.writer = feed->writer,

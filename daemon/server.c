@@ -254,6 +254,23 @@ static void begin_syncs(struct rt_server *server, bool anyway)
 	}
 }
 
+static void on_fetched(void *ctx, void *arg, int result)
+{
+	(void)ctx;
+	rt_feed_fetch_end(arg, result);
+}
+
+static void begin_fetches(struct rt_server *server)
+{
+	for (unsigned i = 0; i < server->config->n_feeds; i++) {
+		struct rt_feed *feed = &server->feeds[i];
+		struct iovec pages;
+
+		if (rt_feed_fetch_begin(feed, &pages))
+			rt_loop_fetch(server->loop, &pages, feed);
+	}
+}
+
 static void on_tick(void *ctx)
 {
 	struct rt_server *server = ctx;
@@ -365,6 +382,7 @@ static void on_round(void *ctx)
 		waited |= rt_feed_push(&server->feeds[i], server->round,
 				       is_alone(server));
 	begin_syncs(server, false);
+	begin_fetches(server);
 	set_alarm(server);
 	while (session) {
 		struct rt_session *next = session->next_dirty;
@@ -390,5 +408,6 @@ const struct rt_loop_ops rt_server_ops = {
 	.tick = on_tick,
 	.signalled = on_signalled,
 	.synced = on_synced,
+	.fetched = on_fetched,
 	.round = on_round,
 };

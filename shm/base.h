@@ -60,6 +60,11 @@ RT_INLINE uint64_t rt_round_up(uint64_t value, uint64_t to)
 	return (value + to - 1) & ~(to - 1); /* @to is a power of two */
 }
 
+RT_INLINE uint64_t rt_round_down(uint64_t value, uint64_t to)
+{
+	return value & ~(to - 1); /* likewise */
+}
+
 RT_INLINE bool rt_is_pow2(uint64_t value)
 {
 	return value && !(value & (value - 1));

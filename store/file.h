@@ -14,6 +14,8 @@ struct rt_log_io {
 	ssize_t (*pwrite)(int fd, const void *buf, size_t len, off_t at);
 	int (*fdatasync)(int fd);
 	int (*fallocate)(int fd, int mode, off_t at, off_t len);
+	/* memcpy(3) to where that part of @fd is mapped; NULL: it never is. */
+	void (*store)(int fd, void *to, const void *from, size_t len, off_t at);
 };
 
 /* @io, or the real ones if it is NULL. */

@@ -180,6 +180,7 @@ static void finish_segment(struct rt_log *log)
 {
 	if (log->fd < 0)
 		return;
+	rt_window_close(&log->window);
 	(void)ftruncate(log->fd,
 			(off_t)log->offset); /* else zeros stay behind its end */
 	(void)close(log->fd);
@@ -302,7 +303,34 @@ int rt_log_unwrote(struct rt_log *log, int error, bool sync_failed,
 	/* A batch that got there whole after all would be history to the next who
 	 * opens the log.  If this fails too, it is, as if the answer had been lost. */
 	(void)rt_file_write(log->config.io, log->fd, none, sizeof(none), log->offset);
-	return fail(log, fault, sync_failed ? "sync" : "write", error);
+	return fail(log, fault,
+		    log->window.torn ? "go on with a segment that was cut"
+		    : sync_failed    ? "sync"
+				     : "write",
+		    error);
+}
+
+bool rt_log_wants_pages(struct rt_log *log, struct iovec *ret)
+{
+	if (log->fd < 0 || log->failed || log->config.mode == RT_LOG_DISK ||
+	    (log->config.io && !log->config.io->store))
+		return false;
+	return rt_window_wants(&log->window, log->fd, log->offset, log->segment_end,
+			       ret);
+}
+
+/* By whichever way is open; a window that is torn is as bad as a failed sync. */
+static int put(struct rt_log *log, int fd, const struct rt_batch *batch,
+	       uint64_t offset, bool *ret_sync_failed)
+{
+	int r;
+
+	if (!rt_window_at(&log->window, offset, batch->len))
+		return rt_log_write(log, fd, batch, offset, ret_sync_failed);
+	r = rt_window_store(&log->window, log->config.io, fd, batch->data, batch->len,
+			    offset);
+	*ret_sync_failed = r < 0;
+	return r;
 }
 
 int rt_log_append(struct rt_log *log, struct rt_batch *batch, struct rt_fault *fault)
@@ -315,7 +343,7 @@ int rt_log_append(struct rt_log *log, struct rt_batch *batch, struct rt_fault *f
 	if (r < 0)
 		return r;
 	rt_batch_seal(batch, log->salt, log->synced);
-	r = rt_log_write(log, fd, batch, offset, &sync_failed);
+	r = put(log, fd, batch, offset, &sync_failed);
 	if (r < 0)
 		return rt_log_unwrote(log, r, sync_failed, fault);
 	rt_log_wrote(log, batch);
@@ -510,6 +538,7 @@ void rt_log_drop(struct rt_log *log)
 	if (!log->what)
 		return;
 	drop_spare(log);
+	rt_window_close(&log->window);
 	rt_close_fd(&log->fd);
 	rt_close_fd(&log->idx_fd);
 	(void)close(log->dir_fd);

@@ -20,6 +20,7 @@
 #include "store/file.h"
 #include "store/log_check.h"
 #include "store/state.h"
+#include "store/window.h"
 
 struct rt_state;
 
@@ -107,6 +108,7 @@ struct rt_log {
 	struct rt_log_check unchecked; /* what the open left of it, see log_check.h */
 	int spare_fd;                  /* of a segment made for later; -1: none */
 	uint64_t spare_size;           /* allocated, and not more than is needed then */
+	struct rt_window window;       /* of the newest segment */
 	uint64_t synced; /* seq up to which everything is known to be on disk */
 	/* Closes a segment that was removed, which frees its blocks; NULL: at once. */
 	void (*close_file)(void *arg, int fd);
@@ -178,6 +180,12 @@ int rt_log_write(const struct rt_log *log, int fd, const struct rt_batch *batch,
  */
 int rt_log_unwrote(struct rt_log *log, int error, bool sync_failed,
 		   struct rt_fault *fault);
+
+/*
+ * Which pages of the newest segment to make ready for what comes, see window.h; what
+ * was done is for rt_window_got().
+ */
+bool rt_log_wants_pages(struct rt_log *log, struct iovec *ret);
 
 /* Seal, place, write, sync if the mode says so, and count: all of an append. */
 int rt_log_append(struct rt_log *log, struct rt_batch *batch, struct rt_fault *fault);

@@ -139,11 +139,11 @@ fails()
 
 # --- A sync that takes its time -----------------------------------------------
 
-# hold FEED: its syncs do not end until let_go
+# hold FEED: its syncs do not end until let_go; those of a segment to come do
 hold()
 {
 	rm -f "$faults/held"
-	echo "$data/$1/" >"$faults/hold"
+	echo "$data/$1/0" >"$faults/hold"
 }
 
 is_held()
@@ -339,7 +339,32 @@ damaged()
 	same X "$(dd if="$file" bs=1 skip="$i" count=1 status=none)" "the file is as it was"
 }
 
+# --- A log that somebody cuts -------------------------------------------------
+
+cut_short()
+{
+	local file=$data/bad/00000000000000000001.log answer i
+
+	begins "the segment that is written is truncated: that feed stops, others go on"
+	rm -rf "$RINGTAIL_DIR" "$data"
+	: >"$daemon_log"
+	daemon_start --data "$data" --feed bad,durability=os --feed good,durability=os
+	for i in 1 2 3; do
+		same OK "$(at bad SET "k$i" v)" "a put"
+	done
+	truncate -s 4096 "$file"
+	answer=$(at bad SET k4 v)
+	if [ "$answer" != OK ]; then # else it was written, as where no store can be
+		holds "$answer" "feed 'bad'" "segment that was cut"
+		same 3 "$(head_of bad)" "what was not logged is not shown"
+	fi
+	same OK "$(at good SET k v)" "another feed"
+	daemon_stop
+	same 0 "$daemon_code" "its exit code"
+}
+
 disk_full
+cut_short
 if [ -n "${RINGTAIL_TEST_FAILING_DISK:-}" ]; then
 	fails pwrite os write
 	fails pwrite disk write

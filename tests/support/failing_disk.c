@@ -5,6 +5,7 @@
  * As long as the file $T_FAILING_DISK/pwrite (or fdatasync, fsync) exists, that call
  * fails with EIO for files whose path contains what is in it.  As long as hold is
  * there, fdatasync() of such files does not go on; it makes the file held to say so.
+ * It is of no kind that anybody knows, so that logs are written by pwrite.
  */
 #include <dlfcn.h>
 #include <errno.h>
@@ -13,6 +14,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 static size_t read_line(const char *path, char *text, size_t cap)
@@ -55,6 +57,18 @@ ssize_t pwrite64(int fd, const void *data, size_t len, off_t at)
 		return -1;
 	}
 	return real(fd, data, len, at);
+}
+
+int fstatfs64(int fd, struct statfs64 *ret);
+int fstatfs64(int fd, struct statfs64 *ret)
+{
+	int (*real)(int fd, struct statfs64 *ret);
+	int r;
+
+	*(void **)&real = dlsym(RTLD_NEXT, "fstatfs64");
+	r = real(fd, ret);
+	ret->f_type = 0;
+	return r;
 }
 
 static void hold(int fd)
