@@ -82,9 +82,11 @@ struct rt_feed {
  * Opens the ring and builds the table from what it holds.  A negative result leaves
  * a feed that is not served, with the reason in it; closing it is still due.  @feed is
  * all zero the first time.  @check_bytes: of old history, to be read for damage.
+ * -ECANCELED soon after @cancel (NULL: none) has become true.
  */
 int rt_feed_open(struct rt_feed *feed, const struct rt_config *config,
-		 const struct rt_feed_config *feed_config, uint64_t check_bytes);
+		 const struct rt_feed_config *feed_config, uint64_t check_bytes,
+		 const _Atomic bool *cancel);
 void rt_feed_close(struct rt_feed *feed);
 
 /* What was gathered is lost, and with it what the table knows: nothing more is served.

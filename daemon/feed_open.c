@@ -72,11 +72,12 @@ void rt_feed_set_reason(struct rt_feed *feed, const char *text)
 }
 
 int rt_feed_open(struct rt_feed *feed, const struct rt_config *config,
-		 const struct rt_feed_config *feed_config, uint64_t check_bytes)
+		 const struct rt_feed_config *feed_config, uint64_t check_bytes,
+		 const _Atomic bool *cancel)
 {
 	struct rt_rebuild rebuild = { .feed = feed };
 	const struct rt_log_base base = { rt_rebuild_begin, rt_rebuild_state, &rebuild,
-					  check_bytes };
+					  check_bytes, cancel };
 	struct rt_fault fault = { "out of memory" };
 	char path[PATH_MAX] = "";
 	int r;
@@ -97,7 +98,10 @@ int rt_feed_open(struct rt_feed *feed, const struct rt_config *config,
 	if (!r)
 		r = rt_rebuild_end(&rebuild);
 	if (r < 0) {
-		rt_feed_set_reason(feed, fault.text);
+		rt_feed_set_reason(feed, r == -ECANCELED
+						 ? "it was not opened any more, since "
+						   "the daemon ends"
+						 : fault.text);
 		return r;
 	}
 	if (path[0])

@@ -91,6 +91,11 @@ static void conclude(struct rt_server *server, unsigned i, int r, uint64_t took_
 		*retry = (struct rt_retry){ 0 };
 		return;
 	}
+	if (r == -ECANCELED) {
+		rt_log(RT_LOG_INFO, "feed '%s': %s", server->config->feeds[i].name,
+		       server->feeds[i].reason);
+		return;
+	}
 	/* For another writer it was waiting, which the next try does not. */
 	plan(retry, r, r == RT_E_BUSY ? 0 : took_ns);
 	rt_log(first ? RT_LOG_ERROR : RT_LOG_WARNING, "feed '%s' is not served: %s; %s",
@@ -105,7 +110,7 @@ static uint64_t try_open(struct rt_server *server, unsigned i, uint64_t check_by
 	uint64_t begun_ns = rt_now_ns(CLOCK_MONOTONIC);
 	struct rt_feed *feed = &server->feeds[i];
 	int r = rt_feed_open(feed, server->config, &server->config->feeds[i],
-			     check_bytes);
+			     check_bytes, NULL);
 
 	r = settle_in(server, feed, r);
 	conclude(server, i, r, rt_now_ns(CLOCK_MONOTONIC) - begun_ns);

@@ -67,6 +67,7 @@ struct rt_journal {
 	uint64_t synced_at_ns;
 	uint64_t sync_begun_ns;
 	const struct rt_geometry *as_it_is; /* while it is opened: see ring_config() */
+	const _Atomic bool *cancel;         /* likewise; NULL: none */
 	uint64_t too_big_for_ring;          /* seq of the newest such event; 0: none */
 	bool out_of_space;                  /* said so already */
 	struct rt_fault fault;              /* the newest failure */

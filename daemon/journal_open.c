@@ -9,6 +9,7 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <linux/futex.h>
+#include <stdatomic.h>
 #include <sys/stat.h>
 
 #include "daemon/log.h"
@@ -51,11 +52,17 @@ static void item_of(const struct rt_event *event, struct rt_item *ret)
 	};
 }
 
+static bool is_canceled(const struct rt_journal *j)
+{
+	return j->cancel && atomic_load_explicit(j->cancel, memory_order_relaxed);
+}
+
 /* All events of the ring. */
-static int visit_ring(const struct rt_writer *writer,
+static int visit_ring(const struct rt_journal *j,
 		      int (*visit)(void *arg, const struct rt_item *item), void *arg,
 		      struct rt_fault *fault)
 {
+	const struct rt_writer *writer = j->writer;
 	uint64_t oldest, head;
 
 	rt_ring_bounds(&writer->segment, &oldest, &head);
@@ -72,7 +79,7 @@ static int visit_ring(const struct rt_writer *writer,
 			return RT_E_CORRUPT;
 		}
 		item_of(&event, &item);
-		r = visit(arg, &item);
+		r = is_canceled(j) ? -ECANCELED : visit(arg, &item);
 		if (r < 0)
 			return r;
 	}
@@ -134,7 +141,7 @@ static int refill(struct rt_journal *j, const char *log_path, struct rt_fault *f
 		r = rt_log_reader_seek(&reader, from, fault);
 	while (!r &&
 	       (r = rt_log_reader_next(&reader, j->log.next - 1, fault, &data)) == 1) {
-		r = rt_journal_play(j, data, from);
+		r = is_canceled(j) ? -ECANCELED : rt_journal_play(j, data, from);
 	}
 	return r < 0 ? r : 0;
 }
@@ -527,16 +534,18 @@ int rt_journal_open(struct rt_journal *j, const char *dir, const char *log_path,
 		.config = config,
 		.log = RT_LOG_NONE,
 		.sync_fd = -1,
+		.cancel = base->cancel,
 	};
 	if (log_path) {
 		r = open_both(j, dir, log_path, visit, arg, base, fault);
 	} else {
 		r = open_ring(j, dir, NULL, 0, fault);
 		if (!r)
-			r = visit_ring(j->writer, visit, arg, fault);
+			r = visit_ring(j, visit, arg, fault);
 		if (!r)
 			unlink_log(j);
 	}
+	j->cancel = NULL;
 	if (r < 0) {
 		/* The log is as whole as it was found, and says so to the next. */
 		if (j->has_log)

@@ -7,9 +7,9 @@
  *	open	 one that could not be opened before; its history goes on
  *
  * With the first two seq goes on, in a new epoch, so that (epoch, seq) names one event
- *for ever; markers of the past become markers of another epoch.  The log is swapped as
- *a whole (store/renew.h), and the ring is left for one of the new epoch, to which
- *readers move by themselves.
+ * for ever; markers of the past become markers of another epoch.  The log is swapped as
+ * a whole (store/renew.h), and the ring is left for one of the new epoch, to which
+ * readers move by themselves.
  *
  * A thread does it, one for each such feed, and has the feed meanwhile:
  *
@@ -19,7 +19,8 @@
  * To the loop it is a feed that is not served, with `renewal` set.  Sessions that ask
  * something of it are held, as is the one that asked for this; all go on when it is
  * done.  Of one that is only opened they are told why it is not served.  Until the
- *thread lets go of what there was it can be canceled, or fail, and nothing was changed.
+ * thread lets go of what there was it can be canceled, or fail, and nothing was
+ * changed; opening can be canceled at any time.
  */
 #ifndef RINGTAIL_DAEMON_RENEW_H
 #define RINGTAIL_DAEMON_RENEW_H

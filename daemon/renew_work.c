@@ -77,14 +77,18 @@ static void forget(struct rt_feed *feed)
 	(void)mallopt(M_MXFAST, MXFAST_DEFAULT);
 }
 
-/* All of it is read again, from the folder. */
+/*
+ * All of it is read again, from the folder.  To the end, if it is a new history: who
+ * asked for it is told what became of it.
+ */
 static void open_again(struct rt_renewal *r)
 {
 	forget(&r->own);
 	rt_close_fd(&r->lock_fd);
 	r->lock_fd = -1; /* its journal takes it */
 	r->opened = rt_feed_open(&r->own, r->server->config, r->own.config,
-				 r->own.config->start_check);
+				 r->own.config->start_check,
+				 r->kind == RT_RENEW_OPEN ? &r->cancel : NULL);
 	r->reopened = r->rebuilt = true;
 }
 

@@ -48,7 +48,8 @@ struct rt_log_base {
 	int (*begin)(void *arg, uint64_t seq, uint64_t n_entries);
 	int (*state)(void *arg, const struct rt_state *state);
 	void *arg;
-	uint64_t check_bytes; /* to be read of what the snapshot stands for */
+	uint64_t check_bytes;       /* to be read of what the snapshot stands for */
+	const _Atomic bool *cancel; /* once it is true: -ECANCELED; NULL: never */
 };
 
 struct rt_log_config {

@@ -145,15 +145,16 @@ static bool may_pass(int error)
 
 /* Its newest @bytes of @size, if the index says where they are; its end at least. */
 static int check_newest(struct rt_log_reader *reader, uint64_t next, uint64_t size,
-			uint64_t bytes, struct rt_fault *fault)
+			uint64_t bytes, const _Atomic bool *cancel,
+			struct rt_fault *fault)
 {
 	uint64_t from;
 	int r;
 
 	if (bytes && rt_log_reader_skip(reader, size - bytes)) {
 		from = reader->offset;
-		r = check_bytes(reader, next, UINT64_MAX, NULL, fault);
-		if (!r || reader->offset != from)
+		r = check_bytes(reader, next, UINT64_MAX, cancel, fault);
+		if (!r || r == -ECANCELED || reader->offset != from)
 			return r;
 		/* Where the index leads looked right and was not. */
 		r = rt_log_reader_enter(reader, reader->header.first_seq, fault);
@@ -166,7 +167,7 @@ static int check_newest(struct rt_log_reader *reader, uint64_t next, uint64_t si
 /* 1 all of it is read, 0 not, negative. */
 static int check_one(struct rt_log_reader *reader, struct rt_kind *kind,
 		     uint64_t first_seq, uint64_t next, uint64_t *left,
-		     struct rt_fault *fault)
+		     const _Atomic bool *cancel, struct rt_fault *fault)
 {
 	struct stat st;
 	uint64_t size, bytes;
@@ -181,15 +182,15 @@ static int check_one(struct rt_log_reader *reader, struct rt_kind *kind,
 	size = (uint64_t)st.st_size;
 	bytes = rt_min(size, *left);
 	*left -= bytes;
-	r = bytes == size ? check_bytes(reader, next, UINT64_MAX, NULL, fault)
-			  : check_newest(reader, next, size, bytes, fault);
+	r = bytes == size ? check_bytes(reader, next, UINT64_MAX, cancel, fault)
+			  : check_newest(reader, next, size, bytes, cancel, fault);
 	return r < 0 ? r : bytes == size;
 }
 
 int rt_log_check_below(const char *path, struct rt_kind *kind,
 		       const struct rt_segments *segments, uint64_t below,
-		       uint64_t max_bytes, struct rt_fault *fault,
-		       struct rt_log_check *ret_rest)
+		       uint64_t max_bytes, const _Atomic bool *cancel,
+		       struct rt_fault *fault, struct rt_log_check *ret_rest)
 {
 	AUTO(rt_log_reader_close) struct rt_log_reader reader = { .fd = -1 };
 	uint64_t left = max_bytes;
@@ -202,7 +203,7 @@ int rt_log_check_below(const char *path, struct rt_kind *kind,
 		if (next > below)
 			continue;
 		r = check_one(&reader, kind, segments->first_seqs[i - 1], next, &left,
-			      fault);
+			      cancel, fault);
 		if (r < 0 && !may_pass(r))
 			ret_rest->whole_from = next;
 		if (!r && !ret_rest->below)

@@ -45,14 +45,15 @@ struct rt_log_check {
 /*
  * At the start: all segments that end before @below, one of @segments, are there, of
  * this kind, and each ends where the next one begins; and the newest @max_bytes of them
- * are read, or a little more.  What is left is in @ret_rest, whole segments.
+ * are read, or a little more.  What is left is in @ret_rest, whole segments.  @cancel
+ * may be NULL.
  * RT_E_CORRUPT with file, offset and what was expected, and ret_rest->whole_from; the
  * same for what cannot be read for other reasons than a lack of memory or descriptors.
  */
 int rt_log_check_below(const char *path, struct rt_kind *kind,
 		       const struct rt_segments *segments, uint64_t below,
-		       uint64_t max_bytes, struct rt_fault *fault,
-		       struct rt_log_check *ret_rest);
+		       uint64_t max_bytes, const _Atomic bool *cancel,
+		       struct rt_fault *fault, struct rt_log_check *ret_rest);
 
 /*
  * Later: reads on, about @max_bytes.  1 there is more, 0 all is read, -ECANCELED.

@@ -509,8 +509,8 @@ int rt_log_find_before(const char *path, struct rt_fault *fault, uint64_t *ret)
 	if (r)
 		return r < 0 ? r : 0;
 	r = rt_log_check_below(path, &kind, &segments,
-			       segment_at(&segments, snapshot + 1), UINT64_MAX, fault,
-			       &check);
+			       segment_at(&segments, snapshot + 1), UINT64_MAX, NULL,
+			       fault, &check);
 	*ret = check.whole_from;
 	return r < 0 && !*ret ? r : 0;
 }

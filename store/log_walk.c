@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <stdatomic.h>
 #include <sys/stat.h>
 
 #include "shm/segment.h"
@@ -221,13 +222,19 @@ static int check_end(struct rt_walk *walk, uint64_t next, struct rt_fault *fault
 	return RT_E_CORRUPT;
 }
 
+static bool is_canceled(const struct rt_walk *walk)
+{
+	return walk->base && walk->base->cancel &&
+	       atomic_load_explicit(walk->base->cancel, memory_order_relaxed);
+}
+
 static int walk_batches(struct rt_walk *walk, struct rt_fault *fault)
 {
 	const uint8_t *data;
 	int r;
 
 	while ((r = rt_log_reader_step(&walk->reader, &data)) == 1) {
-		r = walk_batch(walk, data, fault);
+		r = is_canceled(walk) ? -ECANCELED : walk_batch(walk, data, fault);
 		if (r < 0)
 			return r;
 	}
@@ -318,7 +325,7 @@ static int load_base(struct rt_walk *walk, struct rt_snapshot *snapshot,
 	if (!r)
 		r = rt_snapshot_seek(snapshot, NULL, 0, fault);
 	while (!r && (r = rt_snapshot_next(snapshot, fault, &state)) == 1)
-		r = base->state(base->arg, &state);
+		r = is_canceled(walk) ? -ECANCELED : base->state(base->arg, &state);
 	if (r < 0)
 		return r;
 	walk->has_base = true;
@@ -531,8 +538,8 @@ static int check_below(struct rt_walk *walk, struct rt_fault *fault)
 {
 	struct rt_fault found = { "" };
 	int r = rt_log_check_below(walk->reader.what, &walk->kind, &walk->segments,
-				   first_above(walk), walk->base->check_bytes, &found,
-				   &walk->check);
+				   first_above(walk), walk->base->check_bytes,
+				   walk->base->cancel, &found, &walk->check);
 
 	if (r < 0 && !walk->check.whole_from)
 		rt_fault_set(fault, "%s: %s", walk->reader.what, strerror(-r));

@@ -390,11 +390,10 @@ static void ended_long_before_the_new_folder_is_opened(void **state)
 }
 
 /* Its log cannot be read for a while; when it can, it takes a while. */
-static void one_that_is_opened_later(void **state)
+static void begin_opening(const char *fault)
 {
 	char *said = NULL;
 
-	(void)state;
 	start();
 	assert_int_equal(t_daemon_stop(&d), 0);
 	assert_int_equal(t_sh(&said, "cd %s && mv main away && echo >main", data), 0);
@@ -406,11 +405,17 @@ static void one_that_is_opened_later(void **state)
 	redisFree(other);
 	one = t_daemon_connect(&d);
 	other = t_daemon_connect(&d);
-	begin_fault("hold", SWAPPED);
+	begin_fault(fault, SWAPPED);
 	assert_int_equal(t_sh(&said, "cd %s && rm main && mv away main", data), 0);
 	free(said);
 	assert_int_equal(kill(d.pid, SIGHUP), 0);
 	wait_until_held();
+}
+
+static void one_that_is_opened_later(void **state)
+{
+	(void)state;
+	begin_opening("hold");
 	(void)redisAppendCommand(one, "GET k");
 	expect(one, "-ERR feed 'main' is not served");
 	t_reply(one, "OK", "SELECT more");
@@ -422,6 +427,50 @@ static void one_that_is_opened_later(void **state)
 	end_fault("hold");
 	expect(other, "[seq 1 keys 1");
 	t_reply(other, "old", "GET k");
+}
+
+static bool is_closing(void *arg)
+{
+	(void)arg;
+	return t_daemon_logged(&d, "SIGTERM: closing");
+}
+
+/* It goes on when the daemon knows. */
+static void ends_while_it_reads(void)
+{
+	(void)truncate(d.log, 0);
+	assert_int_equal(kill(d.pid, SIGTERM), 0);
+	assert_true(t_within_ms(T_PATIENCE_MS, is_closing, NULL));
+	end_fault("hold_read");
+	assert_int_equal(t_daemon_stop(&d), 0);
+}
+
+/* It is not read to its end before. */
+static void one_that_is_being_opened_when_the_end_comes(void **state)
+{
+	(void)state;
+	begin_opening("hold_read");
+	ends_while_it_reads();
+	assert_true(t_daemon_logged(&d, "feed 'main': it was not opened any more"));
+	is_whole();
+}
+
+/* But a new history is: who asked for it is told of it. */
+static void one_that_is_restored_when_the_end_comes(void **state)
+{
+	char *backup;
+
+	(void)state;
+	start();
+	backup = backup_of_old();
+	begin_fault("hold_read", SWAPPED);
+	(void)redisAppendCommand(other, "RINGTAIL.RESTORE main %s", backup);
+	send_now(other);
+	wait_until_held();
+	ends_while_it_reads();
+	expect(other, "[seq 1 keys 1");
+	is_whole();
+	free(backup);
 }
 
 int main(void)
@@ -442,6 +491,8 @@ int main(void)
 		T(ended_before_the_new_folder_is_opened),
 		T(ended_long_before_the_new_folder_is_opened),
 		T(one_that_is_opened_later),
+		T(one_that_is_being_opened_when_the_end_comes),
+		T(one_that_is_restored_when_the_end_comes),
 	};
 
 	RUN_ON_DISK("daemon_renew", tests);

@@ -5,7 +5,8 @@
  * As long as the file $T_FAILING_DISK/pwrite (or fdatasync, fsync) exists, that call
  * fails with EIO for files whose path contains what is in it.  As long as hold is
  * there, fdatasync() of such files does not go on; it makes the file held to say so.
- * It is of no kind that anybody knows, so that logs are written by pwrite.
+ * hold_read is the same for pread().  It is of no kind that anybody knows, so that logs
+ * are written by pwrite.
  */
 #include <dlfcn.h>
 #include <errno.h>
@@ -71,16 +72,26 @@ int fstatfs64(int fd, struct statfs64 *ret)
 	return r;
 }
 
-static void hold(int fd)
+static void hold(const char *fault, int fd)
 {
 	const char *dir = getenv("T_FAILING_DISK");
 	char path[4096];
 
-	while (is_meant("hold", fd)) {
+	while (is_meant(fault, fd)) {
 		(void)snprintf(path, sizeof(path), "%s/held", dir);
 		(void)close(open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600));
 		(void)usleep(1000);
 	}
+}
+
+ssize_t pread64(int fd, void *data, size_t len, off_t at);
+ssize_t pread64(int fd, void *data, size_t len, off_t at)
+{
+	ssize_t (*real)(int fd, void *data, size_t len, off_t at);
+
+	*(void **)&real = dlsym(RTLD_NEXT, "pread64");
+	hold("hold_read", fd);
+	return real(fd, data, len, at);
 }
 
 int fdatasync(int fd)
@@ -88,7 +99,7 @@ int fdatasync(int fd)
 	int (*real)(int fd);
 
 	*(void **)&real = dlsym(RTLD_NEXT, "fdatasync");
-	hold(fd);
+	hold("hold", fd);
 	if (is_meant("fdatasync", fd)) {
 		errno = EIO;
 		return -1;

@@ -170,6 +170,84 @@ static void segments_below_have_to_be_whole(void **state)
 	rt_segments_fini(&s);
 }
 
+/*
+ * ---- Given up ----
+ */
+
+struct giving_up {
+	_Atomic bool cancel;
+	uint64_t at; /* the call that says so */
+	uint64_t n_calls, n_later;
+};
+
+static int call(struct giving_up *g)
+{
+	g->n_later += g->cancel;
+	if (g->n_calls++ == g->at)
+		g->cancel = true;
+	return 0;
+}
+
+static int call_begin(void *arg, uint64_t seq, uint64_t n_entries)
+{
+	(void)seq;
+	(void)n_entries;
+	return call(arg);
+}
+
+static int call_state(void *arg, const struct rt_state *state)
+{
+	(void)state;
+	return call(arg);
+}
+
+static int call_event(void *arg, const struct rt_item *item)
+{
+	(void)item;
+	return call(arg);
+}
+
+static int open_until(struct logrig *rig, uint64_t at, struct giving_up *g)
+{
+	const struct rt_log_base until = { call_begin, call_state, g, UINT64_MAX,
+					   &g->cancel };
+
+	*g = (struct giving_up){ .at = at };
+	rig->config.base = &until;
+	return rt_log_open(rig->path, &rig->config, call_event, g, &rig->fault,
+			   &rig->report, &rig->log);
+}
+
+static void it_can_be_given_up_at_any_time(void **state)
+{
+	struct logrig *rig = *state;
+	struct giving_up g;
+	uint64_t next, total;
+
+	fill(rig, 5);
+	next = rig->log.next;
+	lr_snapshot(rig, lr_txn_first(next / 2) - 1, LR_EPOCH);
+	lr_close(rig);
+	t_ok(open_until(rig, UINT64_MAX, &g));
+	lr_close(rig);
+	total = g.n_calls;
+	assert_int_equal(total, 2 + next - lr_txn_first(next / 2));
+	/* In the last case what is before the snapshot is left to be read. */
+	for (unsigned part = 0; part <= 20; part++) {
+		uint64_t at = (total - 1) * part / 20;
+
+		t_is(open_until(rig, at, &g), -ECANCELED);
+		assert_int_equal(g.n_calls, at + 1 + g.n_later);
+		assert_in_range(g.n_later, 0, at ? 20 : 0); /* those of a batch */
+	}
+	/* As it was. */
+	t_ok(open_until(rig, UINT64_MAX, &g));
+	assert_int_equal(g.n_calls, total);
+	assert_int_equal(rig->log.next, next);
+	assert_false(rig->report.new_epoch);
+	assert_int_equal(rig->report.cut_bytes, 0);
+}
+
 static void a_log_may_be_a_snapshot_alone(void **state)
 {
 	struct logrig *rig = *state;
@@ -549,6 +627,7 @@ int main(void)
 		T(it_may_end_within_a_batch),
 		T(nothing_may_follow),
 		T(segments_below_have_to_be_whole),
+		T(it_can_be_given_up_at_any_time),
 		T(a_log_may_be_a_snapshot_alone),
 		T(one_that_is_damaged_is_passed_over),
 		T(with_none_that_is_good_the_log_has_to_be_whole),
