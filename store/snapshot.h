@@ -213,8 +213,8 @@ struct rt_snapshot {
 #define RT_SNAPSHOT_NONE ((struct rt_snapshot){ .fd = -1 })
 
 /*
- * Opens and checks header, footer and index.  @what: shown in texts.  RT_E_CORRUPT and
- * RT_E_VERSION with file, offset and what was expected; -ENOENT; ...
+ * Opens and checks header, its page, footer and index.  @what: shown in texts.
+ * RT_E_CORRUPT and RT_E_VERSION with file, offset and what was expected; -ENOENT; ...
  */
 int rt_snapshot_open(int dir_fd, const char *file, const char *what,
 		     struct rt_fault *fault, struct rt_snapshot *ret);

@@ -209,6 +209,20 @@ static int read_footer(struct rt_snapshot *s, struct rt_fault *fault)
 	return 0;
 }
 
+/* The rest of the page that the header is in: nothing, so far. */
+static int check_page(const struct rt_snapshot *s, struct rt_fault *fault)
+{
+	uint8_t rest[RT_SNAP_START - sizeof(struct rt_snap_header)];
+	uint64_t at = sizeof(struct rt_snap_header);
+	int r = read_exactly(s, rest, sizeof(rest), at, fault);
+
+	for (size_t i = 0; !r && i < sizeof(rest); i++) {
+		if (rest[i])
+			r = damaged(s, fault, at + i, "%#x, expected 0", rest[i]);
+	}
+	return r;
+}
+
 static const uint8_t *index_key(const struct rt_snap_index *entry)
 {
 	return (const uint8_t *)(entry + 1);
@@ -306,6 +320,8 @@ int rt_snapshot_open(int dir_fd, const char *file, const char *what,
 	r = read_header(&s, fault);
 	if (!r)
 		r = read_footer(&s, fault);
+	if (!r)
+		r = check_page(&s, fault);
 	if (!r)
 		r = read_index(&s, fault);
 	if (r < 0)
@@ -490,20 +506,6 @@ int rt_snapshot_seek(struct rt_snapshot *s, const uint8_t *key, size_t len,
  * ---- Verifying ----
  */
 
-/* The rest of the page that the header is in. */
-static int verify_page(const struct rt_snapshot *s, struct rt_fault *fault)
-{
-	uint8_t rest[RT_SNAP_START - sizeof(struct rt_snap_header)];
-	uint64_t at = sizeof(struct rt_snap_header);
-	int r = read_exactly(s, rest, sizeof(rest), at, fault);
-
-	for (size_t i = 0; !r && i < sizeof(rest); i++) {
-		if (rest[i])
-			r = damaged(s, fault, at + i, "%#x, expected 0", rest[i]);
-	}
-	return r;
-}
-
 /* A key in memory of its own, since blocks come and go. */
 struct last_key {
 	uint8_t bytes[UINT16_MAX];
@@ -579,8 +581,6 @@ int rt_snapshot_verify_while(int dir_fd, const char *file, const char *what,
 	AUTO(rt_snapshot_close) struct rt_snapshot s = RT_SNAPSHOT_NONE;
 	int r = rt_snapshot_open(dir_fd, file, what, fault, &s);
 
-	if (!r)
-		r = verify_page(&s, fault);
 	if (!r)
 		r = verify_blocks(&s, go_on, arg, fault);
 	if (r < 0)

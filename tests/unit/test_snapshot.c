@@ -350,6 +350,29 @@ static void every_truncation_is_found(void **state)
 	free(bytes);
 }
 
+/* Not only by who verifies it: header, and what is behind it in the page. */
+static void its_first_page_is_checked_when_it_is_opened(void **state)
+{
+	struct rig *rig = *state;
+	struct rt_snapshot snapshot;
+	size_t len;
+	char *bytes;
+
+	make(rig, 40);
+	bytes = t_read_file(path(rig), &len);
+	for (size_t at = 0; at < RT_SNAP_START; at++) {
+		int r;
+
+		bytes[at] ^= 0x10;
+		t_write_file(path(rig), bytes, len);
+		r = rt_snapshot_open(rig->dir_fd, FILE_NAME, FILE_NAME, &rig->fault,
+				     &snapshot);
+		assert_true(r == RT_E_CORRUPT || r == RT_E_VERSION);
+		bytes[at] ^= 0x10;
+	}
+	free(bytes);
+}
+
 static void every_flipped_bit_is_found(void **state)
 {
 	struct rig *rig = *state;
@@ -640,6 +663,7 @@ int main(void)
 		T0(keys_are_ordered_as_bytes_and_shorter_first),
 		T(a_key_out_of_order_is_refused),
 		T(every_truncation_is_found),
+		T(its_first_page_is_checked_when_it_is_opened),
 		T(every_flipped_bit_is_found),
 		T(an_index_that_leads_outside_is_refused),
 		T(other_versions_are_told_from_damage),
