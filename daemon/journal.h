@@ -49,7 +49,8 @@ struct rt_journal {
 	uint64_t flight_bytes;
 	bool has_offer;               /* the newest may be taken back */
 	struct rt_syncer *syncer;     /* NULL: batches are written by the caller */
-	struct rt_preparer *preparer; /* of segments to come, for `disk`, or NULL */
+	struct rt_preparer *preparer; /* of segments to come, or NULL */
+	bool is_preparing;
 	uint64_t to_prepare;          /* bytes that it has not been told of */
 	bool has_loop;                /* there is somebody who syncs for `os` */
 	bool is_rolling;        /* what gathers is for a segment that has to wait */

@@ -152,22 +152,29 @@ static void take_prepared(struct rt_journal *j)
 	int fd;
 	uint64_t size = rt_preparer_take(j->preparer, &fd);
 
+	j->is_preparing = false;
 	if (size)
 		rt_log_adopt_spare(&j->log, fd, size);
 }
 
-/* It has begun; now for the one behind it. */
+/* Half of the newest segment is in use: it is time for the one behind it. */
 static void prepare_next(struct rt_journal *j)
 {
-	rt_preparer_begin(j->preparer, j->log.config.segment_size);
-	rt_preparer_allow(j->preparer, PREPARE_FIRST);
+	if (j->log.offset < j->log.segment_end / 2)
+		return;
+	j->is_preparing = true;
 	j->to_prepare = 0;
+	rt_preparer_begin(j->preparer, j->log.config.segment_size);
+	if (j->syncer)
+		rt_preparer_allow(j->preparer, PREPARE_FIRST);
 }
 
 /* The log has become longer by a batch of @size bytes. */
 static void prepare_more(struct rt_journal *j, uint64_t size)
 {
-	if (!j->preparer || size >= PREPARE_MAX)
+	if (j->preparer && !j->is_preparing)
+		prepare_next(j);
+	if (!j->is_preparing || !j->syncer || size >= PREPARE_MAX)
 		return;
 	j->to_prepare += PREPARE_PART * size;
 	if (j->to_prepare < PREPARE_EVERY)
@@ -179,15 +186,9 @@ static void prepare_more(struct rt_journal *j, uint64_t size)
 /* Room for a batch of @size bytes; nothing may be in flight. */
 static int place(struct rt_journal *j, uint64_t size, int *ret_fd, uint64_t *ret_offset)
 {
-	bool ends = j->preparer && !fits(&j->log, size) && !j->log.failed;
-	int r;
-
-	if (ends)
+	if (j->is_preparing && !fits(&j->log, size) && !j->log.failed)
 		take_prepared(j);
-	r = say_room(j, rt_log_place(&j->log, size, &j->fault, ret_fd, ret_offset));
-	if (ends && r >= 0)
-		prepare_next(j);
-	return r;
+	return say_room(j, rt_log_place(&j->log, size, &j->fault, ret_fd, ret_offset));
 }
 
 /*
@@ -432,14 +433,10 @@ int rt_journal_detach(struct rt_journal *j, int wake_fd)
 	int r;
 
 	j->has_loop = true;
-	if (!j->has_log || j->log.config.mode != RT_LOG_DISK || j->syncer)
+	if (!j->has_log || j->preparer || j->log.config.mode == RT_LOG_OS)
 		return 0;
-	r = rt_syncer_open(wake_fd, &j->syncer);
-	if (!r)
-		r = rt_preparer_open(&j->log, &j->preparer);
-	if (!r)
-		prepare_next(j);
-	return r;
+	r = j->log.config.mode == RT_LOG_DISK ? rt_syncer_open(wake_fd, &j->syncer) : 0;
+	return r ? r : rt_preparer_open(&j->log, &j->preparer);
 }
 
 /*

@@ -579,6 +579,7 @@ void rt_journal_close(struct rt_journal *j, bool closed)
 	j->syncer = NULL;
 	rt_preparer_close(j->preparer);
 	j->preparer = NULL;
+	j->is_preparing = false;
 	if (closed && j->has_log)
 		close_log(j);
 	rt_log_drop(&j->log);

@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * preparer.h - a thread that makes the next segment of a log ready to be synced fast
+ * preparer.h - a thread that makes the next segment of a log ready
  *
- * The first write to a block that was only reserved makes the file system note that it
- * is in use, and a sync has to wait for that note: twice to five times as long as for a
- * block that has been written before.  So the thread writes zeros, well before the log
- * gets there; in small pieces, since a large folio takes longer to write back when a
- * few bytes of it have changed.  What has become of the segment when it is needed is
- * good: where zeros are lacking a sync takes longer.  On a disk that is nearly full,
- *with no room for two, none is made.
+ * To reserve it takes time: on tmpfs all its memory is found then.  For `disk` it is
+ * written as well: the first write to a block that was only reserved makes the file
+ * system note that it is in use, and a sync has to wait for that note, twice to five
+ * times as long as for a block that has been written before.  So the thread writes
+ * zeros, well before the log gets there; in small pieces, since a large folio takes
+ * longer to write back when a few bytes of it have changed.  What has become of the
+ * segment when it is needed is good: where zeros are lacking a sync takes longer.  On a
+ * disk that is nearly full, with no room for two, none is made.
  *
  *	idle  --begin-->  making, as far as rt_preparer_allow() says  --take-->  idle
  *

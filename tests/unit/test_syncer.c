@@ -151,6 +151,12 @@ static int setup_large(void **state)
 	return setup_mode("os", "8M");
 }
 
+static int setup_memory(void **state)
+{
+	(void)state;
+	return setup_mode("memory", "64K");
+}
+
 static int teardown(void **state)
 {
 	(void)state;
@@ -668,6 +674,42 @@ static void much_is_synced_early(void **state)
 	assert_true(feed()->journal.log.n_since > (UINT64_C(4) << 20));
 }
 
+static bool is_prepared(void)
+{
+	return faccessat(feed()->journal.log.dir_fd, RT_LOG_NEXT_NAME, F_OK, 0) == 0;
+}
+
+/* Not before it may soon be of use: it takes room. */
+static void the_next_segment_is_made_when_half_is_used(void **state)
+{
+	const struct rt_log *log = &feed()->journal.log;
+	uint64_t first;
+	unsigned i = 0;
+
+	(void)state;
+	put(i++);
+	t_ok(rt_feed_flush(feed()));
+	first = log->segment_first;
+	while (log->offset + 1000 < log->segment_end / 2) {
+		assert_false(is_prepared());
+		put(i++);
+		t_ok(rt_feed_flush(feed()));
+	}
+	while (!is_prepared()) {
+		put(i++);
+		t_ok(rt_feed_flush(feed()));
+		(void)usleep(1000);
+	}
+	assert_int_equal(log->segment_first, first);
+	while (log->segment_first == first) {
+		put(i++);
+		t_ok(rt_feed_flush(feed()));
+	}
+	assert_false(is_prepared());
+	assert_int_equal(log->segment_end, RT_LOG_SEGMENT_MIN);
+	assert_int_equal(head(), i);
+}
+
 #define TO(name) cmocka_unit_test_setup_teardown(name, setup_os, teardown)
 #define T(name)  cmocka_unit_test_setup_teardown(name, setup, teardown)
 
@@ -688,6 +730,10 @@ int main(void)
 		T(full_batches_stay_on_their_way),
 		T(what_is_behind_a_failure_is_not_written),
 		T(access_that_is_due_waits_for_what_is_in_flight),
+		T(the_next_segment_is_made_when_half_is_used),
+		cmocka_unit_test_setup_teardown(
+			the_next_segment_is_made_when_half_is_used, setup_memory,
+			teardown),
 		TO(a_new_segment_waits_for_a_sync_and_publishers_go_on),
 		TO(a_flush_does_not_wait_for_the_loop),
 		TO(a_transaction_waits_as_well),
