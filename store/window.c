@@ -121,8 +121,7 @@ void rt_window_close(struct rt_window *w)
 {
 	if (w->map)
 		(void)munmap(w->map, w->size);
-	w->map = NULL;
-	w->ready = w->asked = 0;
+	*w = (struct rt_window){ .ahead = w->ahead };
 }
 
 bool rt_window_fault(struct rt_window *w, const void *addr)

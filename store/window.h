@@ -37,7 +37,7 @@ struct rt_window {
 	uint64_t ready;
 	uint64_t asked; /* more than ready: somebody is about it */
 	uint64_t ahead;
-	bool unfit;         /* there is to be none */
+	bool unfit;         /* this file is to have none */
 	volatile bool torn; /* somebody truncated the file under it */
 };
 

@@ -159,6 +159,12 @@ static void an_answer_may_be_a_refusal(void **state)
 	assert_null(log->window.map);
 	lr_append(rig, 10);
 	assert_int_equal(io_calls.n_stores, 0);
+
+	/* Another segment, another try. */
+	t_ok(rt_log_roll(log, &rig->fault));
+	assert_true(fetch(log) > 0);
+	lr_append(rig, 1);
+	assert_int_equal(io_calls.n_stores, 1);
 	lr_drop(rig);
 	rig->config.io = NULL;
 	lr_open(rig);
