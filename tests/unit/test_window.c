@@ -185,6 +185,7 @@ static void a_late_answer_is_passed_over(void **state)
 	rt_window_got(&log->window, 0);
 	lr_append(rig, 1);
 	assert_int_equal(io_calls.n_stores, 0);
+	rt_window_got(&log->window, -EINVAL);
 	assert_true(rt_log_wants_pages(log, &pages));
 }
 
