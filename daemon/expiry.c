@@ -198,15 +198,6 @@ void rt_lives_free(struct rt_lives *lives, struct rt_entry *entry)
 	free(entry);
 }
 
-void rt_lives_give_up(struct rt_lives *lives, struct rt_entry *entry)
-{
-	struct rt_life *life = &lives->all[entry->life - 1];
-
-	rt_lives_sleep(lives, entry);
-	life->holder = NULL;
-	life->deadline_ms = 1;
-}
-
 uint64_t rt_lives_next_ms(const struct rt_lives *lives)
 {
 	return lives->n_due ? lives->due[0].deadline_ms : UINT64_MAX;

@@ -74,9 +74,6 @@ RT_INLINE const struct rt_life *rt_life_of(const struct rt_lives *lives,
 	return RT_UNLIKELY(entry->life) ? &lives->all[entry->life - 1] : NULL;
 }
 
-/* One that is awake is over, for whoever looks; it is not due, and held by nobody. */
-void rt_lives_give_up(struct rt_lives *lives, struct rt_entry *entry);
-
 /* The earliest deadline; UINT64_MAX if there is none. */
 uint64_t rt_lives_next_ms(const struct rt_lives *lives);
 

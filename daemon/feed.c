@@ -478,21 +478,6 @@ static int sweep_once(struct rt_feed *feed, const struct rt_holder *holder)
 	return r < 0 ? r : n;
 }
 
-/* What no event can be of, which only the past can have allowed, is in nobody's way. */
-static void give_up_one(struct rt_feed *feed, const struct rt_holder *holder)
-{
-	struct rt_entry *entry = holder ? rt_lives_held(&feed->lives, holder)
-					: rt_lives_due(&feed->lives, feed->now_ms);
-
-	if (!feed->gave_up)
-		rt_log(RT_LOG_WARNING,
-		       "feed '%s': a key of %u bytes is over, and it stays, as more "
-		       "of them may: no event can be so large (max_key)",
-		       feed->config->name, entry->key_len);
-	feed->gave_up = true;
-	rt_lives_give_up(&feed->lives, entry);
-}
-
 void rt_feed_sweep(struct rt_feed *feed)
 {
 	unsigned n = 0;
@@ -507,9 +492,7 @@ void rt_feed_sweep(struct rt_feed *feed)
 			continue;
 		}
 		r = sweep_once(feed, holder);
-		if (r == RT_E_TOO_BIG)
-			give_up_one(feed, holder);
-		else if (r < 0)
+		if (r < 0)
 			feed->stuck = true;
 		else
 			n += (unsigned)r;

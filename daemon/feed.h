@@ -51,7 +51,6 @@ struct rt_feed {
 	bool failed;     /* while it was served; what was not flushed then is lost */
 	bool is_awaited; /* it will be served soon: who wants something of it is held */
 	bool stuck;      /* the log took no deletes: again with the next tick */
-	bool gave_up;    /* a key that is over stays: said so already */
 	bool log_access_due;   /* the ring has moved, its log could not follow yet */
 	uint64_t round;        /* the newest that has ended */
 	uint64_t failed_round; /* the round when it did */

@@ -67,6 +67,8 @@ struct rt_journal {
 	uint64_t sync_ns; /* how long the newest took */
 	uint64_t synced_at_ns;
 	uint64_t sync_begun_ns;
+	uint32_t max_key; /* as the settings say, or the longest that it was opened with
+			   */
 	const struct rt_geometry *as_it_is; /* while it is opened: see ring_config() */
 	const _Atomic bool *cancel;         /* likewise; NULL: none */
 	uint64_t too_big_for_ring;          /* seq of the newest such event; 0: none */
@@ -83,6 +85,16 @@ int rt_journal_open(struct rt_journal *journal, const char *dir, const char *log
 		    const struct rt_feed_config *config,
 		    int (*visit)(void *arg, const struct rt_item *item), void *arg,
 		    const struct rt_log_base *base, struct rt_fault *fault);
+
+/*
+ * From its callbacks, for each key that comes into the state: the ring has to take the
+ * event that deletes it.
+ */
+RT_INLINE void rt_journal_holds(struct rt_journal *journal, uint16_t key_len)
+{
+	if (RT_UNLIKELY(key_len > journal->max_key))
+		journal->max_key = key_len;
+}
 
 /* @closed: as a clean stop; else as a crash would leave it. */
 void rt_journal_close(struct rt_journal *journal, bool closed);

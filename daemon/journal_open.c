@@ -164,15 +164,24 @@ static int fill(struct rt_writer *writer, void *arg)
 	return r;
 }
 
-/* As the settings say, or of the size that it has, until the log has all of it. */
-static struct rt_ring_config ring_config(const struct rt_journal *j)
+/* As the settings say, and for every key that is held. */
+static struct rt_ring_config wanted_ring(const struct rt_journal *j)
 {
 	struct rt_ring_config ring = rt_config_ring(j->config);
+
+	ring.max_key = j->max_key;
+	return ring;
+}
+
+/* Or of the size that it has, until the log has all of it. */
+static struct rt_ring_config ring_config(const struct rt_journal *j)
+{
+	struct rt_ring_config ring = wanted_ring(j);
 
 	if (j->as_it_is) {
 		ring.n_slots = j->as_it_is->n_slots;
 		ring.payload_size = j->as_it_is->payload_size;
-		ring.max_key = j->as_it_is->max_key;
+		ring.max_key = (uint32_t)rt_max(j->as_it_is->max_key, j->max_key);
 		ring.max_value = j->as_it_is->max_value;
 	}
 	return ring;
@@ -473,7 +482,7 @@ static int leave_link(const struct rt_journal *j, const char *dir, const char *l
 /* Would the ring that the settings ask for hold less than the one that is there? */
 static bool is_smaller(const struct rt_journal *j, const struct rt_geometry *there)
 {
-	const struct rt_ring_config ring = rt_config_ring(j->config);
+	const struct rt_ring_config ring = wanted_ring(j);
 
 	return ring.n_slots < there->n_slots ||
 	       ring.payload_size < there->payload_size ||
@@ -484,9 +493,35 @@ static bool is_smaller(const struct rt_journal *j, const struct rt_geometry *the
 /* The log has what the ring held: now it may become what the settings ask for. */
 static int fit_ring(struct rt_journal *j, struct rt_fault *fault)
 {
-	const struct rt_ring_config ring = rt_config_ring(j->config);
+	const struct rt_ring_config ring = wanted_ring(j);
 
 	return rt_writer_move(j->writer, &ring, fault);
+}
+
+/*
+ * A ring that takes no event of a key that is held would keep it for ever: a lower
+ * max_key has to wait until there is none.
+ */
+static int check_keys(const struct rt_journal *j, struct rt_fault *fault)
+{
+	const struct rt_ring_config ring = wanted_ring(j);
+
+	if (j->max_key <= j->config->max_key)
+		return 0;
+	if (rt_config_check(&ring, NULL) < 0) {
+		rt_fault_set(
+			fault,
+			"feed '%s': its log has a key of %u bytes, and keys have a "
+			"quarter of the payload at most: set size or payload so "
+			"that it is %u bytes or more",
+			j->config->name, j->max_key, j->max_key * RT_TXN_SHARE);
+		return -EINVAL;
+	}
+	rt_log(RT_LOG_WARNING,
+	       "feed '%s': its log has a key of %u bytes, so max_key is that and not "
+	       "%llu; delete such keys, take a snapshot, and start again",
+	       j->config->name, j->max_key, (unsigned long long)j->config->max_key);
+	return 0;
 }
 
 static int open_both(struct rt_journal *j, const char *dir, const char *log_path,
@@ -501,6 +536,8 @@ static int open_both(struct rt_journal *j, const char *dir, const char *log_path
 		return r;
 	peek_ring(dir, j->config->name, &ring_end);
 	r = open_log(j, log_path, &ring_end, visit, arg, base, fault);
+	if (!r)
+		r = check_keys(j, fault);
 	if (!r && ring_end.oldest && ring_end.head >= j->log.next &&
 	    is_smaller(j, &ring_end.geo))
 		j->as_it_is = &ring_end.geo;
@@ -534,6 +571,7 @@ int rt_journal_open(struct rt_journal *j, const char *dir, const char *log_path,
 		.config = config,
 		.log = RT_LOG_NONE,
 		.sync_fd = -1,
+		.max_key = (uint32_t)config->max_key,
 		.cancel = base->cancel,
 	};
 	if (log_path) {

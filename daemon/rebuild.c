@@ -111,6 +111,8 @@ int rt_rebuild_event(void *arg, const struct rt_item *item)
 
 	if (!feed->rebuilt_from)
 		feed->rebuilt_from = item->seq;
+	if (item->op == RT_OP_PUT)
+		rt_journal_holds(&feed->journal, item->key_len);
 	if (RT_UNLIKELY(item->ext_len ||
 			item->key_len + (uint64_t)item->value_len > RT_REBUILD_SMALL)) {
 		r = rt_rebuild_end(rebuild);
@@ -129,6 +131,7 @@ int rt_rebuild_begin(void *arg, uint64_t seq, uint64_t n_entries)
 	int r;
 
 	rebuild->n_in = rebuild->n_out = 0;
+	feed->journal.max_key = (uint32_t)feed->config->max_key;
 	rt_feed_forget(feed);
 	r = rt_table_init(&feed->table, feed->table.seed);
 	if (r < 0)

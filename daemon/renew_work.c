@@ -43,6 +43,7 @@ static void set_snapshot(struct rt_renewal *r, uint64_t seq, uint64_t time_ns)
 	const struct rt_ring_config ring = rt_config_ring(r->own.config);
 
 	r->renew.log_path = r->log_path;
+	r->renew.max_key = ring.payload_size / RT_TXN_SHARE;
 	r->renew.go_on = go_on;
 	r->renew.go_on_arg = r;
 	r->renew.snapshot = (struct rt_snapshot_config){
@@ -143,10 +144,11 @@ static int ignore_begin(void *arg, uint64_t seq, uint64_t n_entries)
 	return 0;
 }
 
-static int ignore_state(void *arg, const struct rt_state *state)
+static int note_state(void *arg, const struct rt_state *state)
 {
-	(void)arg;
-	(void)state;
+	struct rt_feed *own = arg;
+
+	rt_journal_holds(&own->journal, state->key_len);
 	return 0;
 }
 
@@ -163,9 +165,9 @@ static int ignore_event(void *arg, const struct rt_item *item)
  */
 static void reopen(struct rt_renewal *r)
 {
-	static const struct rt_log_base base = { ignore_begin, ignore_state, NULL };
-	struct rt_fault fault = { "out of memory" };
 	struct rt_feed *own = &r->own;
+	const struct rt_log_base base = { ignore_begin, note_state, own };
+	struct rt_fault fault = { "out of memory" };
 
 	if (rt_journal_open(&own->journal, r->server->config->dir, r->log_path,
 			    own->config, ignore_event, NULL, &base, &fault) < 0) {

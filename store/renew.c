@@ -130,6 +130,20 @@ static int set_owner(const struct rt_renew *renew, int fd)
 	return fchown(fd, st.st_uid, st.st_gid) < 0 ? -errno : 0;
 }
 
+static int check_key(const struct rt_renew *renew, const struct rt_state *state,
+		     struct rt_fault *fault)
+{
+	if (!renew->max_key || state->key_len <= renew->max_key)
+		return 0;
+	rt_fault_set(
+		fault,
+		"feed '%s': there is a key of %u bytes, and %" PRIu64
+		" is what its ring can take, a quarter of its payload; nothing was "
+		"changed",
+		renew->snapshot.name, state->key_len, renew->max_key);
+	return -EINVAL;
+}
+
 static int put_all(const struct rt_renew *renew, struct rt_snapshot_writer *writer,
 		   struct rt_merge *from, struct rt_fault *fault)
 {
@@ -144,7 +158,9 @@ static int put_all(const struct rt_renew *renew, struct rt_snapshot_writer *writ
 		}
 		if (renew->drop_bound && state.flags & RT_TERMS_BOUND)
 			continue;
-		r = rt_snapshot_put(writer, &state, fault);
+		r = check_key(renew, &state, fault);
+		if (!r)
+			r = rt_snapshot_put(writer, &state, fault);
 		if (r < 0)
 			return r;
 	}

@@ -18,6 +18,7 @@ struct rt_renew {
 	/* What the snapshot shall say; events go on behind its seq, in its epoch, which
 	 * is a random one if it is 0. */
 	struct rt_snapshot_config snapshot;
+	uint64_t max_key;   /* with a longer one it fails; 0: with none */
 	bool drop_bound;    /* leaves out keys that are bound to connections */
 	uint64_t n_entries; /* of the new snapshot, once it is prepared */
 	/* Called every now and then while it is prepared, and negative to give up;

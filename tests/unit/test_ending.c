@@ -412,31 +412,6 @@ static void what_the_log_does_not_take_is_over_all_the_same(void **state)
 	assert_int_equal(head(), 6);
 }
 
-/* As after a restore, or since a restart with another max_key. */
-static void what_no_event_can_be_of_is_in_nobodys_way(void **state)
-{
-	struct rt_session *publisher = rt_session_new(&f.server, &root);
-
-	(void)state;
-	(void)ask_as(publisher, "SET b v BIND\r\nSET bound-and-long v BIND\r\n");
-	(void)ask("SET long-key v PX 10\r\nSET k v PX 20\r\n");
-	feed()->writer->max_key = 4;
-	wait_ms(20);
-	sweep();
-	assert_string_equal(event_text(5), "delete! k= 0/1");
-	end_session(publisher);
-	assert_string_equal(event_text(6), "delete! b= 0/1");
-	assert_null(feed()->ended);
-	assert_string_equal(ask("KEYS *\r\n"), "*0\r\n");
-	assert_int_equal(rt_feed_next_ms(feed()), UINT64_MAX);
-
-	(void)ask("SET k w PX 5\r\n");
-	wait_ms(5);
-	sweep();
-	assert_string_equal(event_text(8), "delete! k= 0/1");
-	assert_int_equal(head(), 8);
-}
-
 static void terms_count_as_state(void **state)
 {
 	char line[64];
@@ -487,8 +462,6 @@ int main(void)
 		TR(a_clean_stop_ends_what_is_bound),
 		TL(what_the_log_does_not_take_is_over_all_the_same),
 		TR(without_a_log_terms_end_with_the_daemon),
-		TR(what_no_event_can_be_of_is_in_nobodys_way),
-		TL(what_no_event_can_be_of_is_in_nobodys_way),
 		TR(terms_count_as_state),
 	};
 
