@@ -57,6 +57,40 @@ static void the_topic_is_that_of_the_first_part_of_the_key(void **state)
 	assert_int_equal(seen, 0x7fffffffu);
 }
 
+/* Whatever follows the slash, and wherever it is. */
+static void what_follows_has_no_say(void **state)
+{
+	struct t_random random = { 1 };
+	uint32_t seen = 0;
+	char key[48];
+
+	(void)state;
+	for (unsigned first = 0; first < 40; first++) {
+		uint32_t topic;
+
+		for (unsigned i = 0; i < first; i++)
+			key[i] = (char)('0' + t_random_below(&random, 64) + 1);
+		topic = rt_topic(key, first);
+		seen |= 1u << topic;
+		key[first] = '/';
+		for (unsigned len = first + 1; len <= sizeof(key); len++) {
+			for (unsigned i = first + 1; i < len; i++)
+				key[i] = (char)t_random_below(&random, 256);
+			assert_int_equal(rt_topic(key, len), topic);
+		}
+		if (first) { /* but every byte before it has */
+			uint32_t others = 0;
+
+			for (unsigned i = 0; i < 64; i++) {
+				key[t_random_below(&random, first)] = (char)('0' + i);
+				others |= 1u << rt_topic(key, first);
+			}
+			assert_true(__builtin_popcount(others) > 8);
+		}
+	}
+	assert_true(__builtin_popcount(seen) > 8);
+}
+
 static void more_than_eight_topics_are_any(void **state)
 {
 	(void)state;
@@ -584,6 +618,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		T0(the_topic_is_that_of_the_first_part_of_the_key),
+		T0(what_follows_has_no_say),
 		T0(more_than_eight_topics_are_any),
 		T(a_sleeper_waits_on_cancel_life_and_its_topics),
 		T(arming_rings_the_bell_for_the_topics),
