@@ -157,10 +157,10 @@ static void take_prepared(struct rt_journal *j)
 		rt_log_adopt_spare(&j->log, fd, size);
 }
 
-/* Half of the newest segment is in use: it is time for the one behind it. */
+/* It is time for the next one when there is none, or half of it is in use. */
 static void prepare_next(struct rt_journal *j)
 {
-	if (j->log.offset < j->log.segment_end / 2)
+	if (j->log.fd >= 0 && j->log.offset < j->log.segment_end / 2)
 		return;
 	j->is_preparing = true;
 	j->to_prepare = 0;
@@ -436,7 +436,11 @@ int rt_journal_detach(struct rt_journal *j, int wake_fd)
 	if (!j->has_log || j->preparer || j->log.config.mode == RT_LOG_OS)
 		return 0;
 	r = j->log.config.mode == RT_LOG_DISK ? rt_syncer_open(wake_fd, &j->syncer) : 0;
-	return r ? r : rt_preparer_open(&j->log, &j->preparer);
+	if (!r)
+		r = rt_preparer_open(&j->log, &j->preparer);
+	if (!r)
+		prepare_next(j);
+	return r;
 }
 
 /*
