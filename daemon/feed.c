@@ -54,7 +54,7 @@ struct rt_state rt_feed_state(const struct rt_feed *feed, const struct rt_entry 
 		.key = rt_entry_key(entry),
 		.value = rt_entry_value(entry),
 		.value_len = entry->value_len,
-		.key_len = (uint16_t)entry->key_len,
+		.key_len = entry->key_len,
 		.flags = terms.holder ? RT_TERMS_BOUND : 0,
 	};
 }

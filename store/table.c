@@ -7,6 +7,8 @@
 #define N_FIRST  64u  /* buckets of a new table */
 #define N_STEP   16u  /* old buckets that move with each change */
 #define N_SPARSE 128u /* likewise when it shrinks: nearly all of them are empty */
+#define N_BLOCK  512u /* places */
+#define AHEAD    12u  /* of which the entries are asked for, in a walk */
 
 int rt_table_init(struct rt_table *table, uint64_t seed)
 {
@@ -36,6 +38,9 @@ void rt_table_fini(struct rt_table *table)
 	if (table->buckets)
 		free_buckets(table->buckets, table->n_buckets);
 	free_buckets(table->old, table->n_old);
+	for (uint32_t i = 0; i < table->n_blocks; i++)
+		free(table->places[i]);
+	free(table->places);
 	*table = (struct rt_table){ .seed = table->seed };
 }
 
@@ -87,13 +92,14 @@ struct rt_entry *rt_table_find(const struct rt_table *table, uint64_t hash,
 struct rt_entry *rt_entry_new(uint64_t hash, const void *key, size_t key_len,
 			      const void *value, size_t value_len)
 {
-	struct rt_entry *entry = malloc(sizeof(*entry) + key_len + value_len);
+	size_t size = offsetof(struct rt_entry, bytes) + key_len + value_len;
+	struct rt_entry *entry = malloc(rt_max(size, sizeof(*entry)));
 
 	if (!entry)
 		return NULL;
 	*entry = (struct rt_entry){
 		.hash = hash,
-		.key_len = (uint32_t)key_len,
+		.key_len = (uint16_t)key_len,
 		.value_len = (uint32_t)value_len,
 		.value_cap = (uint32_t)value_len,
 	};
@@ -183,6 +189,72 @@ int rt_table_reserve(struct rt_table *table, size_t n)
 	return 0;
 }
 
+/*
+ * ---- Places ----
+ */
+
+static union rt_place *place_at(const struct rt_table *table, uint32_t i)
+{
+	return &table->places[i / N_BLOCK][i % N_BLOCK];
+}
+
+/* One block more; their list grows by doubling, when their number is a power of two. */
+static bool add_block(struct rt_table *table)
+{
+	uint32_t n = table->n_blocks;
+	union rt_place **blocks = table->places;
+
+	if (n >= UINT32_MAX / N_BLOCK)
+		return false;
+	if (!(n & (n - 1))) {
+		blocks = reallocarray(blocks, n ? 2 * (size_t)n : 1, sizeof(*blocks));
+		if (!blocks)
+			return false;
+		table->places = blocks;
+	}
+	blocks[n] = malloc(N_BLOCK * sizeof(**blocks));
+	if (!blocks[n])
+		return false;
+	table->n_blocks++;
+	return true;
+}
+
+/* The one that was free last, so that changes that are taken back leave no trace. */
+static void take_place(struct rt_table *table, struct rt_entry *entry)
+{
+	uint32_t at = table->free_place;
+
+	if (at) {
+		table->free_place = (uint32_t)(place_at(table, at - 1)->free >> 1);
+	} else if (table->n_places < table->n_blocks * N_BLOCK || add_block(table)) {
+		at = ++table->n_places;
+	} else {
+		entry->place = 0;
+		table->n_unplaced++;
+		return;
+	}
+	entry->place = at;
+	place_at(table, at - 1)->entry = entry;
+}
+
+static void leave_place(struct rt_table *table, const struct rt_entry *entry)
+{
+	if (!entry->place) {
+		table->n_unplaced--;
+		return;
+	}
+	place_at(table, entry->place - 1)->free = (uintptr_t)table->free_place << 1 | 1;
+	table->free_place = entry->place;
+}
+
+static void hand_place_on(struct rt_table *table, const struct rt_entry *was,
+			  struct rt_entry *now)
+{
+	now->place = was->place;
+	if (now->place)
+		place_at(table, now->place - 1)->entry = now;
+}
+
 struct rt_entry *rt_table_insert(struct rt_table *table, struct rt_entry *entry)
 {
 	struct rt_entry **at, *there;
@@ -198,10 +270,12 @@ struct rt_entry *rt_table_insert(struct rt_table *table, struct rt_entry *entry)
 		there->next = NULL;
 		table->n_bytes -= there->value_len;
 		table->n_bytes += entry->value_len;
+		hand_place_on(table, there, entry);
 	} else {
 		at = bucket_of(table, entry->hash);
 		entry->next = *at;
 		table->n++;
+		take_place(table, entry);
 		table->n_bytes += entry->key_len + (size_t)entry->value_len;
 	}
 	*at = entry;
@@ -216,6 +290,7 @@ void rt_table_remove(struct rt_table *table, struct rt_entry *entry)
 		at = &(*at)->next;
 	*at = entry->next;
 	entry->next = NULL;
+	leave_place(table, entry);
 	table->n--;
 	table->n_bytes -= entry->key_len + (size_t)entry->value_len;
 	tend(table, true);
@@ -273,4 +348,32 @@ uint64_t rt_table_walk(const struct rt_table *table, uint64_t cursor,
 		cursor = advance(cursor, large);
 	} while (cursor & (small ^ large));
 	return cursor;
+}
+
+/* Of what may be a free one. */
+static const struct rt_entry *entry_at(const struct rt_table *table, uint32_t i)
+{
+	const union rt_place *place = place_at(table, i);
+
+	return place->free & 1 ? NULL : place->entry;
+}
+
+uint32_t rt_table_walk_places(const struct rt_table *table, uint32_t from, uint32_t to,
+			      bool (*visit)(void *ctx, const struct rt_entry *entry),
+			      void *ctx)
+{
+	for (uint32_t i = from; i < to; i++) {
+		const struct rt_entry *entry = entry_at(table, i);
+		const struct rt_entry *ahead =
+			to - i > AHEAD ? entry_at(table, i + AHEAD) : NULL;
+
+		if (ahead) {
+			__builtin_prefetch(ahead);
+			__builtin_prefetch((const uint8_t *)ahead + 64);
+			__builtin_prefetch((const uint8_t *)ahead + 128);
+		}
+		if (entry && !visit(ctx, entry))
+			return i + 1;
+	}
+	return to;
 }

@@ -194,6 +194,108 @@ static void a_walk_misses_nothing_that_stays(void **state)
 	}
 }
 
+static bool see_all(void *ctx, const struct rt_entry *entry)
+{
+	see(ctx, entry);
+	return true;
+}
+
+/* The first entries stay, and keep their places, while others come and go. */
+static void a_walk_over_places_sees_what_stays_once(void **state)
+{
+	struct rt_table *table = *state;
+	const unsigned stay = 3000, most = 6000;
+	struct seen seen = { calloc(most, 1), most };
+	struct t_random random = { 7 };
+	uint32_t at = 0, end;
+
+	for (unsigned i = 0; i < most; i++)
+		put_number(table, i % 2 ? i / 2 : stay + i / 2);
+	end = table->n_places;
+	while (at < end) {
+		for (unsigned i = 0; i < 20; i++) {
+			unsigned n =
+				stay + (unsigned)t_random_below(&random, most - stay);
+
+			if (find_number(table, n))
+				remove_number(table, n);
+			else
+				put_number(table, n);
+		}
+		put_number(table, (unsigned)t_random_below(&random, stay));
+		at = rt_table_walk_places(table, at, at + 10 < end ? at + 10 : end,
+					  see_all, &seen);
+	}
+	for (unsigned i = 0; i < stay; i++)
+		assert_int_equal(seen.times[i], 1);
+	assert_int_equal(table->n_unplaced, 0);
+	assert_true(table->n_places <= most + 1);
+	free(seen.times);
+}
+
+static bool see_one(void *ctx, const struct rt_entry *entry)
+{
+	see(ctx, entry);
+	return false;
+}
+
+static void it_ends_as_soon_as_it_is_enough(void **state)
+{
+	struct rt_table *table = *state;
+	struct seen seen = { calloc(10, 1), 10 };
+
+	for (unsigned i = 0; i < 10; i++)
+		put_number(table, i);
+	remove_number(table, 1);
+	assert_int_equal(rt_table_walk_places(table, 0, 10, see_one, &seen), 1);
+	assert_int_equal(rt_table_walk_places(table, 1, 10, see_one, &seen), 3);
+	assert_int_equal(seen.times[0], 1);
+	assert_int_equal(seen.times[2], 1);
+	assert_int_equal(seen.times[3], 0);
+	free(seen.times);
+}
+
+#define CHANGES 40
+
+/* Changes, and then all of them taken back, the last first. */
+static void what_is_put_back_is_where_it_was(void **state)
+{
+	struct rt_table *table = *state;
+	struct rt_entry *taken[CHANGES], *first[20];
+	struct t_random random = { 9 };
+
+	for (unsigned i = 0; i < 20; i++) {
+		put_number(table, i);
+		first[i] = find_number(table, i);
+	}
+	for (unsigned round = 0; round < 200; round++) {
+		unsigned number[CHANGES];
+		uint32_t places[20];
+
+		for (unsigned i = 0; i < 20; i++)
+			places[i] = first[i]->place;
+		for (unsigned i = 0; i < CHANGES; i++) {
+			number[i] = (unsigned)t_random_below(&random, 30);
+			taken[i] = find_number(table, number[i]);
+			if (taken[i])
+				rt_table_remove(table, taken[i]);
+			else
+				put_number(table, number[i]);
+		}
+		for (unsigned i = CHANGES; i-- > 0;) {
+			if (taken[i])
+				(void)rt_table_insert(table, taken[i]); /* NULL */
+			else
+				remove_number(table, number[i]);
+		}
+		for (unsigned i = 0; i < 20; i++) {
+			assert_ptr_equal(find_number(table, i), first[i]);
+			assert_int_equal(first[i]->place, places[i]);
+		}
+		assert_int_equal(table->n, 20);
+	}
+}
+
 static void room_that_was_made_is_not_made_again(void **state)
 {
 	struct rt_table *table = *state;
@@ -221,6 +323,9 @@ int main(void)
 		T(it_grows_and_shrinks_with_its_entries),
 		T(a_walk_sees_each_entry_once_when_nothing_changes),
 		T(a_walk_misses_nothing_that_stays),
+		T(a_walk_over_places_sees_what_stays_once),
+		T(it_ends_as_soon_as_it_is_enough),
+		T(what_is_put_back_is_where_it_was),
 		T(room_that_was_made_is_not_made_again),
 	};
 
