@@ -142,7 +142,8 @@ struct builder {
 	struct rt_log_reader log;
 	struct rt_snapshot old; /* what the next step begins with */
 	bool has_old;
-	bool bad_old; /* it is damaged, and that showed only now */
+	bool bad_old;         /* it is damaged, and that showed only now */
+	struct rt_delta base; /* what a copy lends, in place of an old one */
 	struct rt_delta delta;
 	uint64_t seq; /* up to here everything is in `old` and `delta` */
 	uint64_t time_ns;
@@ -153,6 +154,7 @@ static void end_builder(struct builder *b)
 {
 	rt_log_reader_close(&b->log);
 	rt_snapshot_close(&b->old);
+	rt_delta_fini(&b->base);
 	rt_delta_fini(&b->delta);
 }
 
@@ -193,6 +195,16 @@ static int find_old(struct builder *b, uint64_t limit)
 	if (b->seq == b->build->limit || (oldest && oldest <= b->seq + 1))
 		return 0;
 	return r < 0 ? r : no_snapshot(b, oldest);
+}
+
+/* The log goes on behind the events that the copy may have. */
+static int begin_with_copy(struct builder *b)
+{
+	const struct rt_copy *copy = b->build->copy;
+
+	b->seq = copy->seq;
+	b->time_ns = copy->time_ns;
+	return rt_copy_lend(copy, &b->base);
 }
 
 static int add_items(struct builder *b, const struct rt_item *items, size_t n)
@@ -326,9 +338,10 @@ static size_t memory_of(const struct builder *b,
 	size_t old = b->has_old ? b->old.footer.index_size + b->old.window_cap +
 					  b->old.footer.n_blocks * sizeof(void *)
 				: 0;
+	size_t copy = b->build->copy ? b->build->copy->n_bytes : 0;
 
-	return b->delta.n_bytes + b->log.window_cap + old + writer->block_cap +
-	       writer->index_cap;
+	return b->delta.n_bytes + b->base.n_bytes + copy + b->log.window_cap + old +
+	       writer->block_cap + writer->index_cap;
 }
 
 /* 1; negative.  What changed is in order; so what is not comes from the old one. */
@@ -352,7 +365,10 @@ static int write_merged(struct builder *b, struct rt_snapshot_writer *writer)
 	struct rt_state state;
 	int r = 1;
 
-	rt_merge_begin(&merge, b->has_old ? &b->old : NULL, &b->delta);
+	if (b->build->copy)
+		rt_merge_begin_on(&merge, &b->base, &b->delta);
+	else
+		rt_merge_begin(&merge, b->has_old ? &b->old : NULL, &b->delta);
 	for (uint64_t n = 0; r == 1; n++) {
 		r = n % CANCEL_EVERY ? 0 : canceled(b);
 		if (!r)
@@ -382,13 +398,13 @@ static int write_file(struct builder *b, const char *file, bool last)
 		.io = build->io,
 	};
 	AUTO(rt_snapshot_discard) struct rt_snapshot_writer writer;
-	uint64_t from = b->has_old ? b->old.header.seq + 1 : 1;
+	uint64_t synced = b->has_old ? b->old.header.seq : build->synced;
 	int r = rt_snapshot_create(build->out_dir_fd, file, &config, b->fault, &writer);
 
 	if (!r)
 		r = write_merged(b, &writer);
 	if (!r)
-		r = rt_build_sync_log(b->log.dir_fd, build, from, b->seq, b->fault);
+		r = rt_build_sync_log(b->log.dir_fd, build, synced + 1, b->seq, b->fault);
 	if (!r)
 		r = rt_snapshot_finish(&writer, b->fault);
 	b->built.n_steps++;
@@ -430,6 +446,7 @@ static int write_step(struct builder *b, bool last)
 	else if (snprintf(name, sizeof(name), "%s%s", build->out_file,
 			  last ? "" : ".part") >= (int)sizeof(name))
 		return -ENAMETOOLONG;
+	rt_delta_sort(&b->base);
 	rt_delta_sort(&b->delta);
 	r = write_file(b, name, last);
 	return r < 0 || last ? r : take_over(b, name);
@@ -441,7 +458,7 @@ static int build_all(struct builder *b, uint64_t limit)
 	int r = rt_log_reader_open(b->build->log_path, b->fault, &b->log);
 
 	if (!r)
-		r = find_old(b, limit);
+		r = b->build->copy ? begin_with_copy(b) : find_old(b, limit);
 	if (r < 0)
 		return r;
 	if (b->has_old && b->seq == b->build->limit && !b->build->out_file) {

@@ -2,9 +2,9 @@
 /*
  * build.h - a new snapshot from an old one and the events since
  *
- *	old snapshot  --.
- *	                 merge --> new snapshot, or a reader, or a backup
- *	log --> delta --'
+ *	old snapshot, or a copy  --.
+ *	                            merge --> new snapshot, or a reader, or a backup
+ *	log -------------> delta --'
  *
  * A delta gathers what events change; its memory is bounded by the keys they are of,
  * never by how many they are, or by the state.  Nothing here knows rings or processes.
@@ -12,6 +12,7 @@
 #ifndef RINGTAIL_STORE_BUILD_H
 #define RINGTAIL_STORE_BUILD_H
 
+#include "store/copy.h"
 #include "store/snapshot.h"
 
 /* What changed, by key: the newest change of each. */
@@ -58,6 +59,7 @@ int rt_delta_shrink(struct rt_delta *delta);
 /* @old with @delta, sorted, over it, in order of keys.  @old: NULL for none. */
 struct rt_merge {
 	struct rt_snapshot *old;
+	struct rt_delta *base; /* in place of an old one */
 	struct rt_delta *delta;
 	struct rt_state ahead; /* of the old, not given yet */
 	bool has_ahead, old_over;
@@ -65,7 +67,10 @@ struct rt_merge {
 
 void rt_merge_begin(struct rt_merge *merge, struct rt_snapshot *old,
 		    struct rt_delta *delta);
-/* From the first key that is not below @key on. */
+/* The same over states, sorted, none deleted and each of another key. */
+void rt_merge_begin_on(struct rt_merge *merge, struct rt_delta *base,
+		       struct rt_delta *delta);
+/* From the first key that is not below @key on; not with a base. */
 int rt_merge_seek(struct rt_merge *merge, const uint8_t *key, size_t len,
 		  struct rt_fault *fault);
 /* 1, 0 at the end, negative.  What it points to stays until the next call. */
@@ -88,7 +93,12 @@ struct rt_build {
 	const char *name;     /* of the feed */
 	uint64_t epoch;
 	uint64_t limit; /* the newest seq that is committed; the end of a transaction */
-	size_t budget;  /* bytes of delta; more events than that make several steps */
+	size_t budget;  /* bytes of delta; more events than that make several steps; 0:
+			   any */
+	/* All states that are not of events behind copy->seq, instead of a snapshot;
+	 * NULL. */
+	const struct rt_copy *copy;
+	uint64_t synced; /* with a copy: up to here the disk has the log */
 	mode_t file_mode;
 	uid_t uid;
 	gid_t gid;

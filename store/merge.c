@@ -12,6 +12,14 @@ void rt_merge_begin(struct rt_merge *merge, struct rt_snapshot *old,
 		delta->at = 0;
 }
 
+void rt_merge_begin_on(struct rt_merge *merge, struct rt_delta *base,
+		       struct rt_delta *delta)
+{
+	rt_merge_begin(merge, NULL, delta);
+	merge->base = base;
+	base->at = 0;
+}
+
 int rt_merge_seek(struct rt_merge *merge, const uint8_t *key, size_t len,
 		  struct rt_fault *fault)
 {
@@ -34,14 +42,24 @@ int rt_merge_seek(struct rt_merge *merge, const uint8_t *key, size_t len,
 	return merge->old ? rt_snapshot_seek(merge->old, key, len, fault) : 0;
 }
 
+static int next_of_base(struct rt_delta *base, struct rt_state *ret)
+{
+	const struct rt_state *state = rt_delta_next(base);
+
+	if (state)
+		*ret = *state;
+	return state != NULL;
+}
+
 /* The old entry that comes next; only when it is needed, since its memory moves on. */
 static int look_ahead(struct rt_merge *merge, struct rt_fault *fault)
 {
 	int r;
 
-	if (!merge->old || merge->has_ahead || merge->old_over)
+	if ((!merge->old && !merge->base) || merge->has_ahead || merge->old_over)
 		return 0;
-	r = rt_snapshot_next(merge->old, fault, &merge->ahead);
+	r = merge->base ? next_of_base(merge->base, &merge->ahead)
+			: rt_snapshot_next(merge->old, fault, &merge->ahead);
 	merge->has_ahead = r == 1;
 	merge->old_over = r == 0;
 	return r < 0 ? r : 0;

@@ -266,6 +266,83 @@ static void each_snapshot_is_the_state_of_the_model(void **state)
 	}
 }
 
+static void copy_all(struct rig *rig, struct rt_copy *copy)
+{
+	rt_copy_clear(copy);
+	for (unsigned i = 0; i < N_KEYS; i++) {
+		const struct plain *p = &rig->plain[i];
+		const struct rt_state state = {
+			.seq = p->seq,
+			.time_ns = p->time_ns,
+			.deadline_ms = p->deadline_ms,
+			.key = p->key,
+			.key_len = p->key_len,
+			.value = p->value,
+			.value_len = p->value_len,
+			.flags = p->flags,
+		};
+
+		if (p->there)
+			t_ok(rt_copy_add(copy, &state));
+	}
+	copy->seq = rig->log.next - 1;
+	copy->time_ns = 1000 * copy->seq;
+}
+
+/* What was before it is not looked at: there may be a hole. */
+static void a_copy_and_the_log_behind_it_are_a_snapshot(void **state)
+{
+	struct rig *rig = *state;
+	struct rt_copy copy = { .first = NULL };
+
+	run(rig, 3000);
+	assert_true(rt_log_drop_below(&rig->log, rig->log.next) > 0);
+	rig->build.budget = 0;
+	rig->build.copy = &copy;
+	for (unsigned round = 0; round < 30; round++) {
+		copy_all(rig, &copy);
+		if (round % 4)
+			run(rig, 1 + (unsigned)t_random_below(&rig->random, 400));
+		t_ok(build(rig));
+		assert_int_equal(rig->built.n_events, rig->log.next - 1 - copy.seq);
+		is_as_the_model(rig, name_of(rig->log.next - 1));
+		assert_true(rt_snapshots_prune(rig->dir_fd) >= 0);
+	}
+	rt_copy_fini(&copy);
+}
+
+static void a_copy_has_room_for_whatever_there_is(void **state)
+{
+	struct rig *rig = *state;
+	static const uint8_t large[700 << 10];
+	const uint32_t part = sizeof(large) / 10;
+	struct rt_copy copy = { .seq = 1 };
+	struct rt_delta delta = { 0 };
+	struct rt_state got = { .key = (const uint8_t *)"k", .key_len = 1 };
+
+	(void)rig;
+	for (unsigned round = 0; round < 3; round++) {
+		for (uint32_t i = 0; i < 10; i++) {
+			got.seq = i;
+			got.value = large;
+			got.value_len = i * part + 1;
+			t_ok(rt_copy_add(&copy, &got));
+		}
+		assert_true(copy.n_bytes >= sizeof(large) * 4);
+		t_ok(rt_copy_lend(&copy, &delta));
+		assert_int_equal(delta.n, 10);
+		for (uint32_t i = 0; i < 10; i++) {
+			assert_int_equal(delta.states[i].seq, i);
+			assert_int_equal(delta.states[i].value_len, i * part + 1);
+		}
+		rt_delta_fini(&delta);
+		rt_copy_clear(&copy);
+		assert_int_equal(copy.n, 0);
+		assert_int_equal(copy.n_bytes, 0);
+	}
+	rt_copy_fini(&copy);
+}
+
 static void an_empty_log_gives_an_empty_snapshot(void **state)
 {
 	struct rig *rig = *state;
@@ -716,6 +793,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		T(each_snapshot_is_the_state_of_the_model),
+		T(a_copy_and_the_log_behind_it_are_a_snapshot),
+		T(a_copy_has_room_for_whatever_there_is),
 		T(an_empty_log_gives_an_empty_snapshot),
 		T(one_that_is_there_is_not_made_again),
 		T(many_steps_give_what_one_gives),
