@@ -17,7 +17,7 @@
 
 /* What changed, by key: the newest change of each. */
 struct rt_delta {
-	struct rt_state *states; /* as they came; keys and values in `arena` */
+	struct rt_state *states; /* as they came; keys and values in `arena`; or NULL */
 	void *room;              /* for `cap` references, or twice as many places */
 	size_t n, cap;
 	size_t n_indexed; /* of them; 0: `room` has no index */
@@ -43,6 +43,8 @@ int rt_delta_append(struct rt_delta *delta, const struct rt_state *state);
 /* As append, but key and value stay where they are, and have to; without any of those
  * above. */
 int rt_delta_lend(struct rt_delta *delta, const struct rt_state *state);
+/* Not even the state is copied; without any other of those. */
+int rt_delta_point(struct rt_delta *delta, const struct rt_state *state);
 /* For those below.  What is added to it after that makes it unsorted again. */
 void rt_delta_sort(struct rt_delta *delta);
 /* The states in the order of their keys, by number. */

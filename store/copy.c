@@ -14,15 +14,9 @@ struct rt_copy_chunk {
 	uint8_t bytes[];
 };
 
-/* What stands before key and value; all of it begins at a multiple of 8. */
-struct record {
-	uint64_t seq;
-	uint64_t time_ns;
-	uint64_t deadline_ms;
-	uint32_t value_len;
-	uint16_t key_len;
-	uint8_t flags;
-};
+static_assert(offsetof(struct rt_copy_chunk, bytes) % RT_WORD == 0 &&
+		      sizeof(struct rt_state) % RT_WORD == 0,
+	      "states lie where they may");
 
 static void free_chunks(struct rt_copy_chunk *chunk)
 {
@@ -76,51 +70,28 @@ static uint8_t *take(struct rt_copy *copy, size_t size)
 	return chunk->bytes + chunk->used - size;
 }
 
+/* A state, its key and its value; all of it begins at a multiple of 8. */
 RT_INLINE size_t size_of(size_t key_len, size_t value_len)
 {
-	return sizeof(struct record) + rt_round_up(key_len + value_len, RT_WORD);
+	return sizeof(struct rt_state) + rt_round_up(key_len + value_len, RT_WORD);
 }
 
 int rt_copy_add(struct rt_copy *copy, const struct rt_state *state)
 {
 	uint8_t *at = take(copy, size_of(state->key_len, state->value_len));
-	struct record record = {
-		.seq = state->seq,
-		.time_ns = state->time_ns,
-		.deadline_ms = state->deadline_ms,
-		.value_len = state->value_len,
-		.key_len = state->key_len,
-		.flags = state->flags,
-	};
+	struct rt_state *to = (struct rt_state *)(void *)at;
 
 	if (RT_UNLIKELY(!at))
 		return -ENOMEM;
-	memcpy(at, &record, sizeof(record));
-	at += sizeof(record);
+	at += sizeof(*to);
+	*to = *state;
+	to->key = at;
+	to->value = at + state->key_len;
 	memcpy(at, state->key, state->key_len);
 	if (state->value_len)
 		memcpy(at + state->key_len, state->value, state->value_len);
 	copy->n++;
 	return 0;
-}
-
-/* The record at @at; the size of it. */
-static size_t state_at(const uint8_t *at, struct rt_state *ret)
-{
-	struct record record;
-
-	memcpy(&record, at, sizeof(record));
-	*ret = (struct rt_state){
-		.seq = record.seq,
-		.time_ns = record.time_ns,
-		.deadline_ms = record.deadline_ms,
-		.key = at + sizeof(record),
-		.value = at + sizeof(record) + record.key_len,
-		.value_len = record.value_len,
-		.key_len = record.key_len,
-		.flags = record.flags,
-	};
-	return size_of(record.key_len, record.value_len);
 }
 
 int rt_copy_lend(const struct rt_copy *copy, struct rt_delta *ret)
@@ -130,10 +101,11 @@ int rt_copy_lend(const struct rt_copy *copy, struct rt_delta *ret)
 
 	for (chunk = copy->first; chunk && !r; chunk = chunk->next) {
 		for (size_t at = 0; at < chunk->used && !r;) {
-			struct rt_state state;
+			const struct rt_state *state =
+				(const void *)(chunk->bytes + at);
 
-			at += state_at(chunk->bytes + at, &state);
-			r = rt_delta_lend(ret, &state);
+			r = rt_delta_point(ret, state);
+			at += size_of(state->key_len, state->value_len);
 		}
 	}
 	return r;

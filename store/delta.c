@@ -27,10 +27,10 @@ struct rt_arena {
 	uint8_t bytes[];
 };
 
-/* Where a state lies, and eight bytes of its key: comparing seldom needs the rest. */
+/* A state, and eight bytes of its key: comparing seldom needs the rest. */
 struct delta_ref {
 	uint64_t prefix;
-	uint64_t index;
+	const struct rt_state *state;
 };
 
 /* Where to look for a key. */
@@ -325,6 +325,26 @@ int rt_delta_set(struct rt_delta *delta, const struct rt_state *state)
 	return set_hashed(delta, state, hash_of(delta, state->key, state->key_len));
 }
 
+int rt_delta_point(struct rt_delta *delta, const struct rt_state *state)
+{
+	struct delta_ref *refs = delta->room;
+
+	assert(!delta->states);
+	if (delta->n == delta->cap) {
+		size_t cap = delta->cap ? 2 * delta->cap : 64;
+
+		refs = reallocarray(refs, cap, sizeof(*refs));
+		if (!refs)
+			return -ENOMEM;
+		delta->n_bytes += (cap - delta->cap) * sizeof(*refs);
+		delta->room = refs;
+		delta->cap = cap;
+	}
+	refs[delta->n++].state = state;
+	delta->sorted = false;
+	return 0;
+}
+
 int rt_delta_lend(struct rt_delta *delta, const struct rt_state *state)
 {
 	int r = grow(delta);
@@ -457,11 +477,6 @@ int rt_delta_shrink(struct rt_delta *delta)
 #define LEVEL_MAX 6
 #define AHEAD     8u /* states, to be in the cache when it is their turn */
 
-struct sorting {
-	const struct rt_state *states;
-	struct delta_ref *spare; /* room for as many; NULL: there was no memory */
-};
-
 /* Eight bytes of the key from @depth on, in an order that numbers have. */
 static uint64_t prefix_at(const struct rt_state *state, size_t depth)
 {
@@ -481,11 +496,10 @@ static int by_prefix(const void *a, const void *b)
 	return x->prefix < y->prefix ? -1 : x->prefix > y->prefix;
 }
 
-static int by_key(const void *a, const void *b, void *ctx)
+static int by_key(const void *a, const void *b)
 {
 	const struct delta_ref *x = a, *y = b;
-	const struct rt_state *states = ctx;
-	const struct rt_state *s = &states[x->index], *t = &states[y->index];
+	const struct rt_state *s = x->state, *t = y->state;
 
 	return rt_key_compare(s->key, s->key_len, t->key, t->key_len);
 }
@@ -504,12 +518,13 @@ static void sort_digit(struct delta_ref *to, const struct delta_ref *from, size_
 		to[starts[from[i].prefix >> shift & 255]++] = from[i];
 }
 
-static void sort_prefixes(const struct sorting *s, struct delta_ref *refs, size_t n)
+/* @spare: room for as many; NULL: there was no memory. */
+static void sort_prefixes(struct delta_ref *refs, size_t n, struct delta_ref *spare)
 {
 	size_t counts[8][256];
-	struct delta_ref *from = refs, *to = s->spare;
+	struct delta_ref *from = refs, *to = spare;
 
-	if (n < MANY || !s->spare) {
+	if (n < MANY || !spare) {
 		qsort(refs, n, sizeof(*refs), by_prefix);
 		return;
 	}
@@ -532,14 +547,13 @@ static void sort_prefixes(const struct sorting *s, struct delta_ref *refs, size_
 }
 
 /* How far the keys from @depth on are the same. */
-static size_t common_length(const struct rt_state *states, const struct delta_ref *refs,
-			    size_t n, size_t depth)
+static size_t common_length(const struct delta_ref *refs, size_t n, size_t depth)
 {
-	const struct rt_state *first = &states[refs[0].index];
+	const struct rt_state *first = refs[0].state;
 	size_t len = first->key_len - depth;
 
 	for (size_t i = 1; i < n; i++) {
-		const struct rt_state *state = &states[refs[i].index];
+		const struct rt_state *state = refs[i].state;
 		size_t same = 0;
 
 		len = rt_min(len, state->key_len - depth);
@@ -555,22 +569,22 @@ static size_t common_length(const struct rt_state *states, const struct delta_re
  * By eight bytes behind what all have in common; then what is still alike, by the
  * eight that differ there.  The keys are the same up to @depth.
  */
-static void sort_refs(const struct sorting *s, struct delta_ref *refs, size_t n,
+static void sort_refs(struct delta_ref *refs, size_t n, struct delta_ref *spare,
 		      size_t depth, unsigned level)
 {
 	if (n <= FEW || level == LEVEL_MAX) {
-		qsort_r(refs, n, sizeof(*refs), by_key, (void *)(uintptr_t)s->states);
+		qsort(refs, n, sizeof(*refs), by_key);
 		return;
 	}
-	depth += common_length(s->states, refs, n, depth);
+	depth += common_length(refs, n, depth);
 	for (size_t i = 0; i < n; i++)
-		refs[i].prefix = prefix_at(&s->states[refs[i].index], depth);
-	sort_prefixes(s, refs, n);
+		refs[i].prefix = prefix_at(refs[i].state, depth);
+	sort_prefixes(refs, n, spare);
 	for (size_t from = 0, to; from < n; from = to) {
 		for (to = from + 1; to < n && refs[to].prefix == refs[from].prefix;)
 			to++;
 		if (to - from > 1)
-			sort_refs(s, refs + from, to - from, depth, level + 1);
+			sort_refs(refs + from, to - from, spare, depth, level + 1);
 	}
 }
 
@@ -585,12 +599,11 @@ void rt_delta_sort(struct rt_delta *delta)
 
 	AUTO_FREE struct delta_ref *spare =
 		n < MANY ? NULL : reallocarray(NULL, n, sizeof(*spare));
-	const struct sorting sorting = { delta->states, spare };
 
 	delta->n_indexed = 0;
-	for (size_t i = 0; i < n; i++)
-		refs[i] = (struct delta_ref){ .index = i };
-	sort_refs(&sorting, refs, n, 0, 0);
+	for (size_t i = 0; delta->states && i < n; i++)
+		refs[i].state = &delta->states[i];
+	sort_refs(refs, n, spare, 0, 0);
 	delta->sorted = true;
 }
 
@@ -599,7 +612,7 @@ const struct rt_state *rt_delta_at(const struct rt_delta *delta, size_t i)
 	const struct delta_ref *refs = delta->room;
 
 	assert(delta->sorted && i < delta->n);
-	return &delta->states[refs[i].index];
+	return refs[i].state;
 }
 
 /* What comes next, after some more: states are not in the order of their keys. */
