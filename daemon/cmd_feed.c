@@ -137,7 +137,9 @@ void rt_cmd_ringtail_snapshot(struct rt_session *session,
 		(void)rt_retention_ask(feed); /* its number is in the reply */
 	rt_reply_map(&session->reply, 11);
 	text_pair(&session->reply, "state",
-		  keep->asked > keep->answered || keep->job.stage ? "running" : "idle");
+		  keep->asked > keep->answered || keep->copying.stage || keep->job.stage
+			  ? "running"
+			  : "idle");
 	int_pair(&session->reply, "asked", keep->asked);
 	int_pair(&session->reply, "answered", keep->answered);
 	int_pair(&session->reply, "kept", keep->n_kept);

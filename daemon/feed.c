@@ -59,34 +59,6 @@ struct rt_state rt_feed_state(const struct rt_feed *feed, const struct rt_entry 
 	};
 }
 
-struct copy {
-	const struct rt_feed *feed;
-	struct rt_delta *delta;
-	int result;
-};
-
-static void add_state(void *arg, const struct rt_entry *entry)
-{
-	struct copy *copy = arg;
-	struct rt_state state = rt_feed_state(copy->feed, entry);
-
-	if (!copy->result)
-		copy->result = rt_delta_append(copy->delta, &state);
-}
-
-int rt_feed_copy(const struct rt_feed *feed, struct rt_delta *ret)
-{
-	struct copy copy = { .feed = feed, .delta = ret };
-	uint64_t cursor = 0;
-
-	if (feed->in_txn || rt_feed_seq(feed) != rt_writer_head(feed->writer))
-		return -EAGAIN;
-	do {
-		cursor = rt_table_walk(&feed->table, cursor, add_state, &copy);
-	} while (cursor && !copy.result);
-	return copy.result;
-}
-
 const struct rt_entry *rt_feed_get(const struct rt_feed *feed, const void *key,
 				   size_t len)
 {
@@ -107,6 +79,7 @@ RT_COLD void rt_feed_fail(struct rt_feed *feed)
 {
 	feed->failed = true;
 	feed->failed_round = feed->round + 1;
+	rt_copying_close(feed);
 	feed->writer = NULL;
 	rt_feed_set_reason(feed, feed->journal.fault.text);
 	rt_log(RT_LOG_ERROR, "%s; the feed is not served any more",
@@ -632,5 +605,6 @@ void rt_feed_tick(struct rt_feed *feed)
 		       feed->config->name);
 	if (feed->log_access_due && feed->writer && feed->ticks % ACCESS_TICKS == 0)
 		rt_feed_give_log(feed);
+	rt_copying_tick(feed);
 	rt_retention_tick(feed);
 }

@@ -121,11 +121,6 @@ struct rt_terms rt_feed_terms(const struct rt_feed *feed, const struct rt_entry 
 struct rt_state rt_feed_state(const struct rt_feed *feed, const struct rt_entry *entry);
 
 /*
- * All of the table into @ret, if that is what is committed: else -EAGAIN.  -ENOMEM.
- */
-int rt_feed_copy(const struct rt_feed *feed, struct rt_delta *ret);
-
-/*
  * The three changes.  Errors: RT_E_TOO_BIG, RT_FEED_E_FULL, RT_FEED_E_LOG, -EINVAL an
  * empty key, -ENOMEM; nothing was changed then.  Delete: 1, or 0 when there is no such
  * key.  A put takes a deadline away, and a binding, unless that is to @by.

@@ -72,6 +72,7 @@ static void hand_over(struct rt_renewal *r)
 
 	/* Of pages that are made ready the loop is told, and not the thread. */
 	rt_window_close(&feed->journal.log.window);
+	rt_copying_end(feed); /* the loop's, as are other copies */
 	r->own = (struct rt_feed){
 		.config = feed->config,
 		.writer = feed->writer,

@@ -13,7 +13,6 @@
  */
 #define BUDGET         (UINT64_C(64) << 20)
 #define BUDGET_MAX     (UINT64_C(256) << 20)
-#define COPY_MAX       (UINT64_C(1) << 20) /* of a state that the loop may copy */
 #define VET_MAX        (UINT64_C(1) << 20) /* of a file that the loop may read */
 #define PATIENCE_NS    (2 * NS_PER_S) /* with a job that waits for an idle processor */
 #define BACKOFF_MAX_NS (60 * NS_PER_S)
@@ -309,27 +308,6 @@ static void hurry(struct rt_feed *feed)
 		rt_snapshotter_hurry(keep->snapshotter, job);
 }
 
-static int copy_table(const struct rt_feed *feed, struct rt_snap_job *job)
-{
-	job->table = calloc(1, sizeof(*job->table));
-	job->time_ns = feed->writer->last_ns;
-	return job->table ? rt_feed_copy(feed, job->table) : -ENOMEM;
-}
-
-/*
- * A few keys that change all the time: copied in less time than it takes to read what
- * happened to them, and the log of a busy feed is merged at its publishers' expense.
- */
-static bool is_small(const struct rt_feed *feed)
-{
-	uint64_t since = feed->journal.log.n_since - feed->retention.newest_since;
-	uint64_t state =
-		feed->table.n_bytes +
-		feed->table.n * (sizeof(struct rt_entry) + sizeof(struct rt_state));
-
-	return state <= COPY_MAX && state <= since / 4;
-}
-
 static int prepare(const struct rt_feed *feed, struct rt_snap_job *job)
 {
 	const struct rt_ring_config ring = rt_config_ring(feed->config);
@@ -378,37 +356,79 @@ static void failed(struct rt_feed *feed, const char *text)
 	keep->failing = true;
 }
 
-static void begin(struct rt_feed *feed)
+/* What was prepared, with result @r, goes to the thread. */
+static void begin_job(struct rt_feed *feed, int r)
 {
 	struct rt_retention *keep = &feed->retention;
 	struct rt_snap_job *job = &keep->job;
-	bool from_table = keep->from_table || is_small(feed);
-	int r;
 
-	if (!rt_writer_head(feed->writer)) { /* nothing to be known of it */
-		keep->answered = keep->asked;
-		return;
-	}
-	/* All of the table has to be history for that, before the seq is looked at. */
-	if (from_table && !feed->in_txn && rt_feed_flush(feed) < 0)
-		return;
-	r = prepare(feed, job);
-	if (!r && from_table)
-		r = copy_table(feed, job);
-	if (r == -EAGAIN) { /* with the next look */
-		rt_snap_job_clear(job);
-		return;
-	}
 	keep->answers = keep->asked;
-	job->synced = keep->newest;
-	job->verify = keep->asked > keep->answered;
 	keep->n_since = feed->journal.log.n_since;
+	job->build.synced = keep->newest;
+	job->verify = keep->asked > keep->answered;
 	if (!r)
 		r = submit(feed);
 	if (r < 0) {
 		rt_snap_job_clear(job);
 		failed(feed, strerror(-r));
 	}
+}
+
+/* Who has asked while it was made is answered by it as well. */
+static void take_copy(struct rt_feed *feed)
+{
+	struct rt_snap_job *job = &feed->retention.job;
+	int r;
+
+	if (!rt_copying_take(feed, &job->copy, &job->copied_ns))
+		return; /* what it has is on its way: with a look to come */
+	r = prepare(feed, job);
+	job->build.copy = &job->copy;
+	job->build.budget = 0; /* few events came since: they are one step */
+	begin_job(feed, r);
+}
+
+static void copy_on(struct rt_feed *feed)
+{
+	struct rt_retention *keep = &feed->retention;
+	int r = feed->in_txn ? 0 : rt_copying_step(feed);
+
+	if (r > 0)
+		take_copy(feed);
+	if (r < 0) {
+		keep->answers = keep->asked;
+		failed(feed, strerror(-r));
+	}
+}
+
+static void begin_copy(struct rt_feed *feed)
+{
+	struct rt_retention *keep = &feed->retention;
+	int r;
+
+	/* All of the table has to be history if the log is not to say the rest. */
+	if (keep->from_table && !feed->in_txn && rt_feed_flush(feed) < 0)
+		return;
+	r = keep->from_table ? rt_copying_at_once(feed) : rt_copying_begin(feed);
+	if (!r)
+		copy_on(feed);
+	if (r == -ENOMEM) {
+		keep->answers = keep->asked;
+		failed(feed, strerror(-r));
+	}
+}
+
+static void begin(struct rt_feed *feed)
+{
+	struct rt_retention *keep = &feed->retention;
+	uint64_t since = feed->journal.log.n_since - keep->newest_since;
+
+	if (!rt_writer_head(feed->writer)) /* nothing to be known of it */
+		keep->answered = keep->asked;
+	else if (keep->from_table || rt_copying_pays(feed, since))
+		begin_copy(feed); /* -EAGAIN: with the next look */
+	else
+		begin_job(feed, prepare(feed, &keep->job));
 }
 
 /* Has the thread read the newest snapshot, since something is to go because of it. */
@@ -452,7 +472,7 @@ static void made(struct rt_feed *feed, const struct rt_snap_job *job)
 	keep->retry_ns = keep->backoff_ns = 0;
 	keep->answered = keep->answers;
 	keep->newest_since = keep->n_since;
-	keep->duration_ns = job->duration_ns;
+	keep->duration_ns = job->copied_ns + job->duration_ns;
 	keep->peak_bytes = job->built.peak_bytes;
 	keep->n_events = job->built.n_events;
 	keep->n_made++;
@@ -490,14 +510,16 @@ static void take(struct rt_feed *feed)
 		say_removed(feed, job->n_removed, job->fault.text);
 	if (r >= 0) {
 		made(feed, job);
-	} else if (!job->table && (r == RT_E_NO_SNAPSHOT || r == RT_E_CORRUPT ||
-				   r == RT_E_COMPACTED || r == RT_E_VERSION)) {
+	} else if (!keep->from_table && (r == RT_E_NO_SNAPSHOT || r == RT_E_CORRUPT ||
+					 r == RT_E_COMPACTED || r == RT_E_VERSION)) {
 		rt_log(RT_LOG_WARNING, "%s; the next snapshot is made from memory",
 		       job->fault.text);
 		keep->from_table = true;
 	} else if (r != -ECANCELED) {
 		failed(feed, job->fault.text);
 	}
+	if (job->build.copy)
+		rt_copying_give_back(feed, &job->copy);
 	rt_snap_job_clear(job);
 }
 
@@ -531,6 +553,7 @@ void rt_retention_close(struct rt_feed *feed)
 	if (!keep->snapshotter)
 		return;
 	rt_checking_close(feed);
+	rt_copying_close(feed);
 	rt_snapshotter_cancel(keep->snapshotter, &keep->job);
 	rt_snap_job_clear(&keep->job);
 	keep->snapshotter = NULL;
@@ -558,7 +581,7 @@ static void begin_one(struct rt_feed *feed)
 {
 	struct rt_retention *keep = &feed->retention;
 
-	if (atomic_load(&keep->job.stage) != RT_SNAP_IDLE)
+	if (atomic_load(&keep->job.stage) != RT_SNAP_IDLE || keep->copying.stage)
 		return;
 	if (keep->asked > keep->answered)
 		begin(feed);
@@ -594,6 +617,8 @@ void rt_retention_look(struct rt_feed *feed)
 {
 	const struct rt_retention *keep = &feed->retention;
 
+	if (RT_UNLIKELY(keep->copying.stage))
+		copy_on(feed);
 	if (RT_LIKELY(!keep->snapshotter ||
 		      (keep->segment == feed->journal.log.segment_first &&
 		       atomic_load_explicit(&keep->job.stage, memory_order_relaxed) !=
@@ -607,6 +632,7 @@ void rt_retention_cancel(struct rt_feed *feed)
 	struct rt_retention *keep = &feed->retention;
 
 	rt_checking_cancel(feed);
+	rt_copying_end(feed);
 	/* What is canceled is still due, and begun with the next look. */
 	if (atomic_load(&keep->job.stage) == RT_SNAP_IDLE)
 		return;

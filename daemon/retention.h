@@ -20,13 +20,15 @@
 #define RINGTAIL_DAEMON_RETENTION_H
 
 #include "daemon/checking.h"
+#include "daemon/copying.h"
 
 struct rt_feed;
 
 struct rt_retention {
 	struct rt_snapshotter *snapshotter; /* NULL: none are made, nothing is cut */
 	struct rt_snap_job job;
-	uint64_t n_since; /* of the log when the job, or the newest one, was begun */
+	struct rt_copying copying; /* for a job to come */
+	uint64_t n_since;          /* of the log as of the job, or of the newest one */
 	uint64_t newest_since;
 	uint64_t begun_ns;  /* the job; CLOCK_MONOTONIC */
 	uint64_t opened_ns; /* CLOCK_REALTIME */
@@ -73,6 +75,12 @@ void rt_retention_tick(struct rt_feed *feed);
 
 /* The same where there is something to do; for each round of the loop. */
 void rt_retention_look(struct rt_feed *feed);
+
+/* Is the next part of a copy to be made soon, whether anything comes or not? */
+RT_INLINE bool rt_retention_goes_on(const struct rt_retention *keep)
+{
+	return keep->copying.stage == RT_COPYING_WALKING;
+}
 
 /* Asks for a snapshot of what is there now; its number. */
 uint64_t rt_retention_ask(struct rt_feed *feed);

@@ -10,7 +10,7 @@
 #define NS_PER_S UINT64_C(1000000000)
 /* Bytes of log that are worth a snapshot: so many times its size, and at least ... */
 #define TIMES_ITS_SIZE 2u
-#define WORTH_IT       (UINT64_C(32) << 20)
+#define WORTH_IT       (UINT64_C(64) << 20)
 #define MUCH_MORE      (UINT64_C(64) << 20) /* behind that, with a quick start in mind */
 #define LEAST_PART     4u /* of retain_bytes: one snapshot for so much of it */
 
@@ -36,11 +36,17 @@ static bool is_in_the_way(const struct rt_feed *feed, uint64_t since, uint64_t a
 	return config->max_age && age_ns >= config->max_age * NS_PER_S / 2;
 }
 
-/* Bytes of log that a snapshot is made of, if nothing else asks for one. */
+/*
+ * Bytes of log that a snapshot is made of, if nothing else asks for one: where a copy
+ * can be made, so many that one pays.
+ */
 static uint64_t due_bytes(const struct rt_feed *feed)
 {
-	return rt_min(rt_max(TIMES_ITS_SIZE * feed->retention.file_size, WORTH_IT),
-		      feed->config->snapshot_bytes);
+	uint64_t due = rt_max(TIMES_ITS_SIZE * feed->retention.file_size, WORTH_IT);
+
+	if (rt_copying_is_small(feed))
+		due = rt_max(due, rt_copying_worth(feed));
+	return rt_min(due, feed->config->snapshot_bytes);
 }
 
 bool rt_retention_is_due(const struct rt_feed *feed)

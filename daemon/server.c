@@ -370,6 +370,18 @@ static void expect_next(struct rt_server *server)
 		rt_loop_linger(server->loop, LINGER_NS);
 }
 
+/* Copies are made in rounds, and those need not wait for anybody.  If the count of
+ * wakes is full, one is to come. */
+static void copy_on(struct rt_server *server)
+{
+	bool goes_on = false;
+
+	for (unsigned i = 0; i < server->config->n_feeds; i++)
+		goes_on |= rt_retention_goes_on(&server->feeds[i].retention);
+	if (RT_UNLIKELY(goes_on))
+		(void)eventfd_write(server->wake_fd, 1);
+}
+
 static void on_round(void *ctx)
 {
 	struct rt_server *server = ctx;
@@ -394,6 +406,7 @@ static void on_round(void *ctx)
 	release_parked(server);
 	if (waited)
 		expect_next(server);
+	copy_on(server);
 	if (server->stopping && !server->n_sessions)
 		rt_loop_stop(server->loop);
 }

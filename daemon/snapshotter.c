@@ -60,59 +60,6 @@ static void remove_damaged(struct rt_snap_job *job)
 						   &job->cancel, &job->fault);
 }
 
-static int put_all(struct rt_snap_job *job, struct rt_snapshot_writer *writer)
-{
-	struct rt_merge merge;
-	struct rt_state state;
-	int r;
-
-	rt_merge_begin(&merge, NULL, job->table);
-	while ((r = rt_merge_next(&merge, &job->fault, &state)) == 1) {
-		r = job->cancel ? -ECANCELED
-				: rt_snapshot_put(writer, &state, &job->fault);
-		if (r < 0)
-			return r;
-	}
-	return r;
-}
-
-/* From the daemon's own table. */
-static int write_table(struct rt_snap_job *job)
-{
-	const struct rt_snapshot_config config = {
-		.name = job->build.name,
-		.epoch = job->build.epoch,
-		.seq = job->build.limit,
-		.time_ns = job->time_ns,
-		.file_mode = job->build.file_mode,
-		.uid = job->build.uid,
-		.gid = job->build.gid,
-		.sync = job->build.sync,
-	};
-	AUTO(rt_snapshot_discard) struct rt_snapshot_writer writer;
-	char name[32];
-	int r;
-
-	rt_snapshot_name(config.seq, name);
-	rt_delta_sort(job->table);
-	r = rt_snapshot_create(job->build.out_dir_fd, name, &config, &job->fault,
-			       &writer);
-	if (!r)
-		r = put_all(job, &writer);
-	if (!r)
-		r = rt_build_sync_log(job->build.out_dir_fd, &job->build,
-				      job->synced + 1, config.seq, &job->fault);
-	if (!r)
-		r = rt_snapshot_finish(&writer, &job->fault);
-	job->built = (struct rt_built){
-		.seq = config.seq,
-		.n_entries = writer.n_entries,
-		.n_events = writer.n_entries,
-		.peak_bytes = job->table->n_bytes,
-	};
-	return r;
-}
-
 void rt_snap_job_run(struct rt_snap_job *job)
 {
 	uint64_t begun = rt_now_ns(CLOCK_MONOTONIC);
@@ -131,9 +78,7 @@ void rt_snap_job_run(struct rt_snap_job *job)
 	}
 	if (job->verify)
 		remove_damaged(job);
-	job->result =
-		job->table ? write_table(job)
-			   : rt_snapshot_build(&job->build, &job->fault, &job->built);
+	job->result = rt_snapshot_build(&job->build, &job->fault, &job->built);
 	if (job->result >= 0)
 		(void)rt_snapshots_prune(job->build.out_dir_fd); /* with the next one */
 	job->duration_ns = rt_now_ns(CLOCK_MONOTONIC) - begun;
@@ -141,10 +86,7 @@ void rt_snap_job_run(struct rt_snap_job *job)
 
 void rt_snap_job_clear(struct rt_snap_job *job)
 {
-	if (job->table) {
-		rt_delta_fini(job->table);
-		free(job->table);
-	}
+	rt_copy_fini(&job->copy);
 	if (job->log_path)
 		rt_close_fd(&job->build.out_dir_fd);
 	free(job->log_path);

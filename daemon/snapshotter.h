@@ -42,10 +42,8 @@ struct rt_snap_job {
 	bool vet;       /* only that of build.limit, and nothing is made */
 	bool check;     /* only what `rest` says of the log, a part of it */
 	struct rt_log_check rest;
-	uint64_t synced; /* up to here the disk has the log, by a snapshot before */
-	/* The state by itself, as of build.limit, when files do not give it. */
-	struct rt_delta *table;
-	uint64_t time_ns; /* of event build.limit, for `table` */
+	struct rt_copy copy; /* build.copy, or not used */
+	uint64_t copied_ns;  /* how long that took */
 	/* what came of it */
 	int result;
 	struct rt_built built;
@@ -60,6 +58,7 @@ struct rt_snapshotter {
 	pthread_mutex_t lock;
 	pthread_cond_t changed; /* a job came, or is done, or it is to end */
 	struct rt_snap_job *first, *last;
+	unsigned n_copying; /* feeds; the loop's, see copying.h */
 	bool ending;
 	pid_t tid;            /* 0: not known yet */
 	bool may_idle;        /* it may be of SCHED_IDLE, and come back from that */

@@ -301,8 +301,12 @@ static int gather(struct builder *b)
 	return r < 0 ? r : b->seq < build->limit;
 }
 
-int rt_build_sync_log(int dir_fd, const struct rt_build *build, uint64_t from,
-		      uint64_t to, struct rt_fault *fault)
+/*
+ * Syncs what the log has of events @from to @to, before a snapshot is made of them: a
+ * power cut that leaves the snapshot must not leave it ahead of its log.
+ */
+static int sync_log(int dir_fd, const struct rt_build *build, uint64_t from,
+		    uint64_t to, struct rt_fault *fault)
 {
 	AUTO(rt_segments_fini) struct rt_segments segments = { 0 };
 	struct rt_log_header header;
@@ -404,7 +408,7 @@ static int write_file(struct builder *b, const char *file, bool last)
 	if (!r)
 		r = write_merged(b, &writer);
 	if (!r)
-		r = rt_build_sync_log(b->log.dir_fd, build, synced + 1, b->seq, b->fault);
+		r = sync_log(b->log.dir_fd, build, synced + 1, b->seq, b->fault);
 	if (!r)
 		r = rt_snapshot_finish(&writer, b->fault);
 	b->built.n_steps++;

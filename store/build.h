@@ -129,13 +129,6 @@ struct rt_built {
 int rt_snapshot_build(const struct rt_build *build, struct rt_fault *fault,
 		      struct rt_built *ret);
 
-/*
- * Syncs what the log has of events @from to @to, before a snapshot is made of them: a
- * power cut that leaves the snapshot must not leave it ahead of its log.
- */
-int rt_build_sync_log(int dir_fd, const struct rt_build *build, uint64_t from,
-		      uint64_t to, struct rt_fault *fault);
-
 /* Removes all but the newest RT_SNAPSHOTS_KEPT, and what was never finished; how many
  * snapshots went.  For who makes them, while none is being made. */
 int rt_snapshots_prune(int dir_fd);

@@ -133,25 +133,36 @@ static void so_many_bytes_of_log_are_a_reason(void **state)
 	assert_int_equal(kept()->newest, 2000);
 }
 
-/* A snapshot is written as a whole: so it is not for less than twice as much of log. */
+/*
+ * A snapshot is written as a whole, and a copy made of all: so it is not for less than
+ * twice as much of log, but for a state that is not copied anyway.
+ */
 static void the_larger_the_last_one_the_more_of_them(void **state)
 {
 	static const struct {
-		uint64_t file_size, most, due; /* MiB */
+		uint64_t file_size, keys, most, due; /* MiB */
 	} cases[] = {
-		{ 0, 1000, 32 },     { 4, 1000, 32 },    { 16, 1000, 32 },
-		{ 17, 1000, 34 },    { 100, 1000, 200 }, { 499, 1000, 998 },
-		{ 501, 1000, 1000 }, { 4, 20, 20 },      { 100, 64, 64 },
+		{ 0, 0, 1000, 64 },     { 4, 0, 1000, 64 },    { 32, 0, 1000, 64 },
+		{ 33, 0, 1000, 66 },    { 100, 0, 1000, 200 }, { 499, 0, 1000, 998 },
+		{ 501, 0, 1000, 1000 }, { 4, 0, 20, 20 },      { 100, 0, 64, 64 },
+		{ 4, 31, 1000, 64 },    { 4, 40, 1000, 80 },   { 50, 40, 1000, 100 },
+		{ 4, 65, 1000, 64 },    { 4, 40, 64, 64 },
 	};
 	struct rt_feed_config config = *feed()->config;
 	const struct rt_feed_config *own = feed()->config;
 	uint64_t *since = &feed()->journal.log.n_since, was = *since;
+	struct rt_table *table = &feed()->table;
+	size_t n_bytes, n;
 
 	(void)state;
 	put(10);
 	config.retain_bytes = 0;
 	feed()->config = &config;
+	n_bytes = table->n_bytes;
+	n = table->n;
 	for (size_t i = 0; i < T_N(cases); i++) {
+		table->n = 0;
+		table->n_bytes = cases[i].keys << 20;
 		kept()->file_size = cases[i].file_size << 20;
 		config.snapshot_bytes = cases[i].most << 20;
 		*since = kept()->newest_since + (cases[i].due << 20) - 1;
@@ -164,8 +175,32 @@ static void the_larger_the_last_one_the_more_of_them(void **state)
 		++*since;
 		assert_true(rt_retention_is_urgent(feed()));
 	}
+	table->n_bytes = n_bytes;
+	table->n = n;
 	*since = was;
 	feed()->config = own;
+}
+
+/* One that is not much smaller, or larger than there is memory for, is not copied. */
+static void a_copy_is_made_of_what_is_small(void **state)
+{
+	struct rt_table *table = &feed()->table;
+	size_t n_bytes;
+
+	(void)state;
+	put(50);
+	n_bytes = table->n_bytes;
+	assert_true(rt_copying_pays(feed(), 1 << 20));
+	assert_true(rt_copying_pays(feed(), rt_copying_worth(feed())));
+	assert_false(rt_copying_pays(feed(), rt_copying_worth(feed()) - 1));
+	table->n_unplaced = 1;
+	assert_false(rt_copying_pays(feed(), 1 << 20));
+	table->n_unplaced = 0;
+	table->n_bytes = 63 << 20;
+	assert_true(rt_copying_pays(feed(), 1 << 30));
+	table->n_bytes = 64 << 20;
+	assert_false(rt_copying_pays(feed(), 1 << 30));
+	table->n_bytes = n_bytes;
 }
 
 static void age_is_one_if_anything_changed(void **state)
@@ -419,6 +454,7 @@ int main(void)
 		T(who_asks_gets_one),
 		T(so_many_bytes_of_log_are_a_reason),
 		T(the_larger_the_last_one_the_more_of_them),
+		T(a_copy_is_made_of_what_is_small),
 		T(age_is_one_if_anything_changed),
 		T(nothing_goes_that_is_not_covered),
 		T(what_cannot_be_made_is_tried_again),
