@@ -3,7 +3,8 @@
  * reader.h - a reader from the inside, for the files of client/ only
  *
  *	open.c      options and where to start
- *	position.c  what is handled: events, gaps, moving to a successor ring
+ *	position.c  what is handled: events and gaps
+ *	follow.c    nothing is there: the end, or a successor ring to move to
  *	history.c   what only the log still holds
  *	resync.c    the state from a snapshot
  *	read.c      the calls that read
@@ -132,6 +133,12 @@ int rt_reader_renew(struct ringtail *r);
 
 /* Did the feed get another ring file without telling?  RINGTAIL_NOTHING if not. */
 int rt_reader_check_path(struct ringtail *r);
+
+/* What the ring does not hold any more.  RINGTAIL_NOTHING: it goes on in the log. */
+int rt_reader_lapped(struct ringtail *r);
+
+/* What the writer says of its ring cannot be: RINGTAIL_E_CORRUPT, with a text. */
+int rt_reader_senseless(struct ringtail *r);
 
 /*
  * What the position needs is held neither by the ring nor by the log: by policy an
