@@ -261,16 +261,15 @@ static int lose_privilege(unsigned nice_limit)
 	return syscall(SYS_capset, &header, caps) < 0 ? WRONG : 0;
 }
 
-/* In a child: the policy of a job, and the one of it when it is hurried. */
-static int policies(void *arg)
+/* The policy of a job, and the one of it when it is hurried. */
+static int see_policies(void)
 {
 	struct rt_snapshotter s;
-	struct rt_snap_job job = job_to("child");
-	int before, after, wrong = lose_privilege(*(unsigned *)arg);
+	struct rt_snap_job job;
+	int before, after;
 
-	if (wrong)
-		return wrong;
-	rt_snapshotter_init(&s);
+	begin_test(&s);
+	job = job_to("child");
 	if (rt_snapshotter_submit(&s, &job) < 0 || !has_begun())
 		return WRONG;
 	before = policy_of(&s);
@@ -284,13 +283,28 @@ static int policies(void *arg)
 	return before * 10 + after;
 }
 
+/*
+ * In a child with a feed of its own: it is made before there is any thread, as else it
+ * could not have threads everywhere.
+ */
+static int policies(void *arg)
+{
+	void *state;
+	int result = lose_privilege(*(unsigned *)arg);
+
+	if (result)
+		return result;
+	if (setup(&state) < 0)
+		return WRONG;
+	result = see_policies();
+	return teardown(&state) < 0 ? WRONG : result;
+}
+
 static void where_there_was_no_way_back_it_does_not_go(void **state)
 {
 	unsigned nice_limit = 0;
 
 	(void)state;
-	put(10);
-	n_inside = 0;
 	assert_int_equal(t_in_child(policies, &nice_limit),
 			 SCHED_OTHER * 10 + SCHED_OTHER);
 }
@@ -301,8 +315,6 @@ static void its_nice_value_is_all_that_it_needs(void **state)
 	int policies_were;
 
 	(void)state;
-	put(10);
-	n_inside = 0;
 	policies_were = t_in_child(policies, &nice_limit);
 	if (policies_were != NO_LIMIT)
 		assert_int_equal(policies_were, SCHED_IDLE * 10 + SCHED_OTHER);
@@ -395,12 +407,13 @@ static void a_log_that_is_far_too_large_does_not_wait(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		/* These first: none of the others has begun a thread. */
+		T0(where_there_was_no_way_back_it_does_not_go),
+		T0(its_nice_value_is_all_that_it_needs),
 		T(it_runs_where_nothing_else_does),
 		T(who_waits_makes_it_an_ordinary_one),
 		T(what_is_urgent_waits_for_nobody),
 		T(what_is_canceled_ends_soon),
-		T(where_there_was_no_way_back_it_does_not_go),
-		T(its_nice_value_is_all_that_it_needs),
 		T(who_asks_is_in_a_hurry),
 		T(who_trims_is_in_a_hurry),
 		T(what_is_due_has_time_but_not_for_ever),
