@@ -4,8 +4,9 @@
  *
  * Records what a log writes, reserves and syncs.  For each moment of that record a disk
  * is made up: what was synced by then is on it; of what was written since, each sector
- * is or is not.  Recovery must find a prefix of history there that holds all that the
- * mode had promised.
+ * is or is not; and of files that got their names or were removed since, each has or
+ * was.  Recovery must find a prefix of history there that holds all that the mode had
+ * promised, and the state that it makes.
  *
  *	test_power_cut [SEED]
  */
@@ -13,16 +14,21 @@
 
 #include <sys/mman.h>
 
-#define N_BATCHES 70
-#define N_ROUNDS  6 /* for each moment */
-#define MAX_OPS   1024
-#define MAX_FILES 64
-#define SECTOR    512u
+#include "store/build.h"
+
+#define N_BATCHES      70
+#define N_ROUNDS       6 /* for each moment */
+#define MAX_OPS        1024
+#define MAX_FILES      64
+#define SECTOR         512u
+#define SNAPSHOT_EVERY 12 /* batches */
 
 enum op_kind {
 	OP_RESERVE,
 	OP_WRITE,
-	OP_SYNC
+	OP_SYNC,
+	OP_NAMED,  /* a snapshot: for good */
+	OP_REMOVED /* sooner or later */
 };
 
 struct op {
@@ -34,10 +40,17 @@ struct op {
 	uint64_t appended; /* and up to which anything had been written at all */
 };
 
+struct file {
+	ino_t ino;
+	int fd;       /* so that no other gets its number */
+	uint64_t seq; /* of the snapshot that it is; 0: it is a segment */
+	bool removed; /* from the log that is recorded */
+};
+
 static struct {
 	struct op ops[MAX_OPS];
 	unsigned n;
-	ino_t files[MAX_FILES];
+	struct file files[MAX_FILES];
 	unsigned n_files;
 	unsigned n_stores;
 	bool lost; /* more of something than there is room for */
@@ -57,18 +70,22 @@ static unsigned file_of(int fd)
 	if (fstat(fd, &st) < 0)
 		trace.lost = true;
 	for (unsigned i = 0; i < trace.n_files; i++) {
-		if (trace.files[i] == st.st_ino)
+		if (trace.files[i].ino == st.st_ino)
 			return i;
 	}
 	if (trace.n_files == MAX_FILES) {
 		trace.lost = true;
 		return 0;
 	}
-	trace.files[trace.n_files] = st.st_ino;
+	trace.files[trace.n_files] = (struct file){
+		.ino = st.st_ino,
+		.fd = fcntl(fd, F_DUPFD_CLOEXEC, 3),
+	};
 	return trace.n_files++;
 }
 
-static void record(enum op_kind kind, int fd, const void *data, size_t at, size_t len)
+static void record_of(enum op_kind kind, unsigned file, const void *data, size_t at,
+		      size_t len)
 {
 	struct op *op = &trace.ops[trace.n];
 
@@ -76,7 +93,7 @@ static void record(enum op_kind kind, int fd, const void *data, size_t at, size_
 		trace.lost = true;
 		return;
 	}
-	*op = (struct op){ .kind = kind, .file = file_of(fd), .at = at, .len = len };
+	*op = (struct op){ .kind = kind, .file = file, .at = at, .len = len };
 	if (data) {
 		op->data = malloc(len);
 		memcpy(op->data, data, len);
@@ -86,6 +103,11 @@ static void record(enum op_kind kind, int fd, const void *data, size_t at, size_
 		op->appended = op[-1].appended;
 	}
 	trace.n++;
+}
+
+static void record(enum op_kind kind, int fd, const void *data, size_t at, size_t len)
+{
+	record_of(kind, file_of(fd), data, at, len);
 }
 
 static ssize_t record_pwrite(int fd, const void *buf, size_t len, off_t at)
@@ -132,7 +154,73 @@ static void fetch_pages(struct rt_log *log, struct t_random *random)
 						    : 0);
 }
 
-static void make_trace(struct logrig *rig, uint32_t mode)
+/* The seq that a segment begins with, as its header says. */
+static uint64_t first_seq_of(unsigned file)
+{
+	struct rt_log_header header = { .first_seq = 0 };
+
+	assert_int_equal(pread(trace.files[file].fd, &header, sizeof(header), 0),
+			 sizeof(header));
+	return header.first_seq;
+}
+
+static void record_removed(unsigned file)
+{
+	if (trace.files[file].removed)
+		return;
+	trace.files[file].removed = true;
+	record_of(OP_REMOVED, file, NULL, 0, 0);
+}
+
+/* All but the newest two snapshots go, and the segments before the older one. */
+static void let_go(struct logrig *rig)
+{
+	uint64_t seqs[RT_SNAPSHOTS_KEPT];
+	size_t n = 0;
+
+	assert_true(rt_snapshots_prune(rig->log.dir_fd) >= 0);
+	t_ok(rt_snapshots_list(rig->log.dir_fd, seqs, RT_SNAPSHOTS_KEPT, &n));
+	for (unsigned i = 0; i < trace.n_files; i++) {
+		if (trace.files[i].seq && trace.files[i].seq < seqs[n - 1])
+			record_removed(i);
+	}
+	if (n < RT_SNAPSHOTS_KEPT)
+		return;
+	(void)rt_log_drop_below(&rig->log, seqs[n - 1] + 1);
+	for (unsigned i = 0; i < trace.n_files; i++) {
+		if (!trace.files[i].seq && first_seq_of(i) < rig->log.oldest)
+			record_removed(i);
+	}
+}
+
+static void take_snapshot(struct logrig *rig)
+{
+	const unsigned file = trace.n_files;
+	const struct rt_build build = {
+		.log_path = rig->path,
+		.out_dir_fd = rig->log.dir_fd,
+		.name = "unit",
+		.epoch = LR_EPOCH,
+		.limit = rig->log.next - 1,
+		.budget = UINT64_C(16) << 20,
+		.file_mode = 0640,
+		.uid = (uid_t)-1,
+		.gid = (gid_t)-1,
+		.sync = true,
+		.io = &recording,
+	};
+	struct rt_built built;
+
+	t_ok(rt_snapshot_build(&build, &rig->fault, &built));
+	assert_int_equal(built.seq, build.limit);
+	assert_int_equal(trace.n_files, file + 1);
+	trace.files[file].seq = build.limit;
+	record_of(OP_NAMED, file, NULL, 0, 0);
+	trace.ops[trace.n - 1].promised = build.limit; /* what it is of is there, too */
+	let_go(rig);
+}
+
+static void make_trace(struct logrig *rig, uint32_t mode, bool snapshots)
 {
 	struct t_random random = { trace.seed };
 
@@ -148,8 +236,11 @@ static void make_trace(struct logrig *rig, uint32_t mode)
 			trace.ops[k].appended = rig->log.next - 1;
 		if (mode == RT_LOG_OS && t_random_below(&random, 5) == 0)
 			t_ok(rt_log_sync(&rig->log, &rig->fault));
-		trace.ops[trace.n - 1].promised = rig->log.synced;
+		trace.ops[trace.n - 1].promised =
+			rt_max(rig->log.synced, trace.ops[trace.n - 1].promised);
 		fetch_pages(&rig->log, &random);
+		if (snapshots && i % SNAPSHOT_EVERY == SNAPSHOT_EVERY - 1)
+			take_snapshot(rig);
 	}
 	assert_false(trace.lost);
 	assert_true(trace.n_files > 3);
@@ -163,6 +254,8 @@ static void drop_trace(void)
 {
 	for (unsigned i = 0; i < trace.n; i++)
 		free(trace.ops[i].data);
+	for (unsigned i = 0; i < trace.n_files; i++)
+		(void)close(trace.files[i].fd);
 	free(trace.epochs);
 	trace.n = 0;
 }
@@ -198,12 +291,23 @@ static void apply_torn(uint8_t *content, const struct op *op, struct t_random *r
 	}
 }
 
+/* What a write has left in a file, after a cut before op @cut. */
+static void apply(uint8_t *content, unsigned i, unsigned cut, struct t_random *random)
+{
+	const struct op *op = &trace.ops[i];
+
+	if (is_synced(i, cut))
+		memcpy(content + op->at, op->data, op->len);
+	else
+		apply_torn(content, op, random);
+}
+
 /*
- * File @file as it is found after a cut before op @cut.  @without: a write that the
+ * Segment @file as it is found after a cut before op @cut.  @without: a write that the
  * disk had confirmed and lost all the same.  It has its name once its header is synced.
  */
-static void replay_file(struct logrig *rig, unsigned file, unsigned cut,
-			unsigned without, struct t_random *random)
+static void replay_segment(struct logrig *rig, unsigned file, unsigned cut,
+			   unsigned without, struct t_random *random)
 {
 	struct rt_log_header header;
 	uint8_t *content = NULL;
@@ -213,7 +317,7 @@ static void replay_file(struct logrig *rig, unsigned file, unsigned cut,
 	for (unsigned i = 0; i < cut; i++) {
 		const struct op *op = &trace.ops[i];
 
-		later = later || (op->file > file);
+		later = later || (op->file > file && !trace.files[op->file].seq);
 		if (op->file != file)
 			continue;
 		if (op->kind == OP_RESERVE) {
@@ -226,10 +330,7 @@ static void replay_file(struct logrig *rig, unsigned file, unsigned cut,
 			continue;
 		end = op->at + op->len;
 		assert_true(content && end <= size);
-		if (is_synced(i, cut))
-			memcpy(content + op->at, op->data, op->len);
-		else
-			apply_torn(content, op, random);
+		apply(content, i, cut, random);
 	}
 	if (named) {
 		memcpy(&header, content, sizeof(header));
@@ -242,15 +343,72 @@ static void replay_file(struct logrig *rig, unsigned file, unsigned cut,
 	free(content);
 }
 
+/* Has @kind happened to the file before op @cut?  If that is it: it may have. */
+static bool has(enum op_kind kind, unsigned file, unsigned cut, struct t_random *random)
+{
+	for (unsigned i = 0; i <= cut && i < trace.n; i++) {
+		if (trace.ops[i].kind == kind && trace.ops[i].file == file)
+			return i < cut || t_random64(random) & 1;
+	}
+	return false;
+}
+
+/* Under its name, or the one that it has while it is made. */
+static void replay_snapshot(struct logrig *rig, unsigned file, unsigned cut,
+			    struct t_random *random)
+{
+	size_t size = 0;
+	uint8_t *content;
+	char name[40];
+
+	for (unsigned i = 0; i < cut; i++) {
+		if (trace.ops[i].file == file && trace.ops[i].kind == OP_WRITE)
+			size = rt_max(size, trace.ops[i].at + trace.ops[i].len);
+	}
+	if (!size || (has(OP_REMOVED, file, cut, random) && t_random64(random) & 1))
+		return;
+	content = calloc(1, size);
+	for (unsigned i = 0; i < cut; i++) {
+		if (trace.ops[i].file == file && trace.ops[i].kind == OP_WRITE)
+			apply(content, i, cut, random);
+	}
+	rt_snapshot_name(trace.files[file].seq, name);
+	if (!has(OP_NAMED, file, cut, random))
+		strcat(name, ".new");
+	t_write_file(t_path(rig->path, name), content, size);
+	free(content);
+}
+
+/* As many segments as have gone of those that were removed, the oldest first. */
+static uint64_t n_gone(unsigned cut, struct t_random *random)
+{
+	uint64_t n = 0;
+
+	for (unsigned i = 0; i < cut; i++) {
+		const struct op *op = &trace.ops[i];
+
+		n += op->kind == OP_REMOVED && !trace.files[op->file].seq;
+	}
+	return t_random_below(random, n + 1);
+}
+
 static void replay(struct logrig *rig, unsigned cut, unsigned without,
 		   struct t_random *random, const char *state)
 {
+	uint64_t gone = n_gone(cut, random);
+
 	assert_int_equal(t_sh(NULL, "rm -rf '%s'", rig->path), 0);
 	assert_int_equal(mkdir(rig->path, 0755), 0);
 	t_write_file(t_path(rig->path, "epochs"), trace.epochs, trace.epochs_len);
 	lr_left(rig, state, true);
-	for (unsigned i = 0; i < trace.n_files; i++)
-		replay_file(rig, i, cut, without, random);
+	for (unsigned i = 0; i < trace.n_files; i++) {
+		if (trace.files[i].seq)
+			replay_snapshot(rig, i, cut, random);
+		else if (gone)
+			gone--;
+		else
+			replay_segment(rig, i, cut, without, random);
+	}
 }
 
 /* What the next writer finds, and that it can go on. */
@@ -280,12 +438,160 @@ static void check(struct logrig *rig, unsigned cut)
 	lr_drop(rig);
 }
 
+/*
+ * ---- The state ----
+ */
+
+/* The seq of the newest put of each key. */
+struct keys {
+	uint64_t seqs[3][1000];
+};
+
+static struct keys found, wanted;
+static bool is_wrong;
+
+static void fold(struct keys *keys, uint64_t seq)
+{
+	if (lr_op(seq) == RT_OP_PUT)
+		keys->seqs[seq % 3][lr_hash(seq) % 1000] = seq;
+}
+
+static int on_begin(void *arg, uint64_t seq, uint64_t n_entries)
+{
+	(void)arg;
+	(void)seq;
+	(void)n_entries;
+	found = (struct keys){ 0 };
+	return 0;
+}
+
+static int on_state(void *arg, const struct rt_state *state)
+{
+	uint8_t value[64];
+	char key[32];
+
+	(void)arg;
+	is_wrong |= lr_op(state->seq) != RT_OP_PUT ||
+		    state->key_len != lr_key(state->seq, key) ||
+		    memcmp(state->key, key, state->key_len) != 0 ||
+		    state->value_len != lr_value(state->seq, value) ||
+		    memcmp(state->value, value, state->value_len) != 0 ||
+		    state->time_ns != lr_time(state->seq);
+	fold(&found, state->seq);
+	return 0;
+}
+
+static int on_event(void *arg, const struct rt_item *item)
+{
+	fold(&found, item->seq);
+	return lr_visit(arg, item);
+}
+
+static const struct rt_log_base base = { on_begin, on_state, NULL, UINT64_MAX, NULL };
+
+static int open_state(struct logrig *rig)
+{
+	is_wrong = rig->wrong = false;
+	rig->first = rig->seen = 0;
+	rig->fault.text[0] = 0;
+	return rt_log_open(rig->path, &rig->config, on_event, rig, &rig->fault,
+			   &rig->report, &rig->log);
+}
+
+/* That of the events up to where the log says that it ends. */
+static void is_state(const struct logrig *rig)
+{
+	wanted = (struct keys){ 0 };
+	for (uint64_t seq = 1; seq < rig->log.next; seq++)
+		fold(&wanted, seq);
+	assert_memory_equal(&found, &wanted, sizeof(wanted));
+	assert_false(is_wrong);
+	assert_false(rig->wrong);
+	assert_int_equal(rig->report.bad_snapshot.text[0], 0);
+	if (rig->seen) {
+		assert_int_equal(rig->first, rig->report.base + 1);
+		assert_int_equal(rig->seen, rig->log.next - 1);
+	}
+}
+
+/* The newest snapshot that had its name for good. */
+static uint64_t newest_snapshot(unsigned cut)
+{
+	uint64_t seq = 0;
+
+	for (unsigned i = 0; i < cut; i++) {
+		if (trace.ops[i].kind == OP_NAMED)
+			seq = trace.files[trace.ops[i].file].seq;
+	}
+	return seq;
+}
+
+/* Whether something was lost that could be. */
+static bool check_state(struct logrig *rig, unsigned cut)
+{
+	const struct op *last = &trace.ops[cut - 1];
+	int r = open_state(rig);
+	bool lost;
+
+	if (r < 0)
+		print_error("seed %llu, cut before op %u: %d '%s'\n",
+			    (unsigned long long)trace.seed, cut, r, rig->fault.text);
+	t_ok(r);
+	is_state(rig);
+	assert_in_range(rig->log.next - 1, last->promised, last->appended);
+	lost = rig->log.next - 1 < last->appended;
+	assert_true(rig->report.base >= newest_snapshot(cut));
+	if (rig->log.next > 1)
+		assert_int_equal(rig->report.new_epoch,
+				 rig->config.mode != RT_LOG_DISK);
+	if (cut % 7 == 0) {
+		lr_append(rig, 3);
+		lr_close(rig);
+		t_ok(open_state(rig));
+		is_state(rig);
+	}
+	lr_drop(rig);
+	return lost;
+}
+
+static void cut_snapshots(struct logrig *rig, uint32_t mode, const char *state)
+{
+	struct t_random random = { trace.seed + 300 };
+	unsigned n_less = 0, n_states = 0;
+
+	make_trace(rig, mode, true);
+	rig->config.base = &base;
+	for (unsigned cut = 1; cut <= trace.n; cut++) {
+		for (unsigned round = 0; round < N_ROUNDS; round++) {
+			replay(rig, cut, UINT32_MAX, &random, state);
+			n_less += check_state(rig, cut);
+			n_states += rig->report.base != 0;
+		}
+	}
+	assert_true(n_less > 50 && n_states > 500);
+	drop_trace();
+}
+
+static void the_state_of_mode_disk_is_that_of_its_events(void **state)
+{
+	cut_snapshots(*state, RT_LOG_DISK, "synced");
+}
+
+static void so_it_is_in_mode_os(void **state)
+{
+	cut_snapshots(*state, RT_LOG_OS, "open");
+}
+
+/*
+ * ---- History ----
+ */
+
 static void cut_everywhere(struct logrig *rig, uint32_t mode, const char *state)
 {
 	struct t_random random = { trace.seed + 100 };
 	unsigned n_less = 0;
 
-	make_trace(rig, mode);
+	make_trace(rig, mode, false);
 	for (unsigned cut = 1; cut <= trace.n; cut++) {
 		for (unsigned round = 0; round < N_ROUNDS; round++) {
 			replay(rig, cut, UINT32_MAX, &random, state);
@@ -314,7 +620,7 @@ static void a_disk_that_lies_is_found_out(void **state)
 	struct t_random random = { trace.seed + 200 };
 	unsigned n = 0;
 
-	make_trace(rig, RT_LOG_DISK);
+	make_trace(rig, RT_LOG_DISK, false);
 	for (unsigned i = 0; i + 6 < trace.n; i++) {
 		if (trace.ops[i].kind != OP_WRITE || !trace.ops[i].at)
 			continue;
@@ -333,6 +639,8 @@ int main(int argc, char **argv)
 		T(nothing_acknowledged_is_lost_in_mode_disk),
 		T(nothing_synced_is_lost_in_mode_os),
 		T(a_disk_that_lies_is_found_out),
+		T(the_state_of_mode_disk_is_that_of_its_events),
+		T(so_it_is_in_mode_os),
 	};
 
 	if (argc > 1)
