@@ -365,7 +365,7 @@ static int check_nothing(const struct rt_walk *walk, struct rt_fault *fault)
 {
 	const char *what = walk->reader.what, *why = walk->bad_snapshot.text;
 	char name[32];
-	uint64_t seq;
+	uint64_t seq = 0;
 	size_t n = 0;
 	int r = rt_snapshots_list(walk->reader.dir_fd, &seq, 1, &n);
 
