@@ -2,8 +2,8 @@
 /*
  * no_memory.h - memory that runs out when a test says so; in one file of a program
  *
- * Takes the place of malloc() and its like in the whole program.  Not with sanitizers,
- * which do the same: T_HAS_NO_MEMORY is then not defined, and nothing is refused.
+ * Takes the place of malloc() and its like in the whole program.  Not with sanitizers
+ * or valgrind, which do the same: nothing is refused then, and t_can_refuse() says so.
  */
 #ifndef RINGTAIL_TESTS_SUPPORT_NO_MEMORY_H
 #define RINGTAIL_TESTS_SUPPORT_NO_MEMORY_H
@@ -25,8 +25,6 @@ __attribute__((unused)) static unsigned t_n_refused;
 #endif
 
 #ifndef T_SANITIZED
-#define T_HAS_NO_MEMORY
-
 /* glibc's own names for them. */
 extern void *__libc_malloc(size_t size);
 extern void *__libc_calloc(size_t n, size_t size);
@@ -61,5 +59,21 @@ void *reallocarray(void *old, size_t n, size_t size)
 	return t_is_refused() ? NULL : __libc_realloc(old, n * size);
 }
 #endif
+
+__attribute__((unused)) static bool t_can_refuse(void)
+{
+	void *(*volatile call)(size_t size) = malloc; /* as others do, not inlined */
+	void *got;
+
+	t_calls_left = 0;
+	got = call(1);
+	t_calls_left = -1;
+	free(got);
+	return !got;
+}
+
+/* Of a list of tests: left out where it would see nothing. */
+#define T_IF_REFUSED(...) \
+	(t_can_refuse() ? (struct CMUnitTest)__VA_ARGS__ : (struct CMUnitTest){ NULL })
 
 #endif

@@ -316,7 +316,6 @@ static void each_has_a_seed_of_its_own(void **state)
 	assert_int_not_equal(first, f->delta.seed);
 }
 
-#ifdef T_HAS_NO_MEMORY
 static void without_memory_it_stays_what_it_was(void **state)
 {
 	struct fixture *f = *state;
@@ -346,7 +345,6 @@ static void without_memory_it_stays_what_it_was(void **state)
 	t_calls_left = -1;
 	is_as_the_model(f);
 }
-#endif
 
 int main(void)
 {
@@ -361,9 +359,7 @@ int main(void)
 		T(what_was_appended_is_found),
 		T(what_is_lent_stays_where_it_is),
 		T(each_has_a_seed_of_its_own),
-#ifdef T_HAS_NO_MEMORY
-		T(without_memory_it_stays_what_it_was),
-#endif
+		T_IF_REFUSED(T(without_memory_it_stays_what_it_was)),
 	};
 
 	return cmocka_run_group_tests_name("delta", tests, NULL, NULL);

@@ -155,7 +155,7 @@ int main(void)
 	};
 
 	if (unshare(getuid() ? CLONE_NEWUSER | CLONE_NEWNS : CLONE_NEWNS) < 0 ||
-	    mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
+	    mount("none", "/", "none", MS_REC | MS_PRIVATE, NULL) < 0)
 		t_skip_all("no mount namespace of our own");
 	return cmocka_run_group_tests_name("log_full", tests, NULL, NULL);
 }

@@ -544,7 +544,6 @@ static void a_closed_feed_can_be_looked_at(void **state)
 	assert_true(shows(view, &known.now, true));
 }
 
-#ifdef T_HAS_NO_MEMORY
 static uint64_t marker_seq_of(struct ringtail_view *view)
 {
 	char marker[RINGTAIL_MARKER_SIZE];
@@ -635,7 +634,6 @@ static void without_memory_it_is_not_opened(void **state)
 	}
 	assert_true(n_refused > 100);
 }
-#endif
 
 /*
  * ---- Waiting ----
@@ -918,10 +916,8 @@ int main(void)
 		TV(feeds_without_a_state_are_refused),
 		TV(history_that_was_cut_without_a_snapshot_is_refused),
 		TV(a_closed_feed_can_be_looked_at),
-#ifdef T_HAS_NO_MEMORY
-		TV(without_memory_it_stays_at_a_boundary),
-		TV(without_memory_it_is_not_opened),
-#endif
+		T_IF_REFUSED(TV(without_memory_it_stays_at_a_boundary)),
+		T_IF_REFUSED(TV(without_memory_it_is_not_opened)),
 		TV(waiting_by_polls_has_three_results),
 		TV(waiting_for_a_thread_has_three_results),
 		TV(what_does_not_match_is_waited_for_as_well),
