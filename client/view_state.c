@@ -198,18 +198,15 @@ static void look_ahead(struct rt_view_state *state, const struct ringtail_event 
 		       size_t n)
 {
 	struct rt_step *steps = &state->steps[state->n_steps];
+	uint64_t hashes[AHEAD];
 
 	for (size_t i = 0; i < n; i++) {
-		steps[i] = (struct rt_step){
-			.event = &events[i],
-			.hash = rt_table_hash(&state->table, events[i].key,
-					      events[i].key_len),
-		};
-		if (n > 1)
-			rt_table_expect_bucket(&state->table, steps[i].hash);
+		hashes[i] =
+			rt_table_hash(&state->table, events[i].key, events[i].key_len);
+		steps[i] = (struct rt_step){ .event = &events[i], .hash = hashes[i] };
 	}
-	for (size_t i = 0; n > 1 && i < n; i++)
-		rt_table_expect_entry(&state->table, steps[i].hash);
+	if (n > 1)
+		rt_table_expect(&state->table, hashes, n);
 }
 
 static int prepare_steps(struct rt_view_state *state,

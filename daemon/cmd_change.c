@@ -302,6 +302,7 @@ static bool put_pairs(struct rt_session *session, const struct rt_request *reque
 	for (uint32_t i = 1; i < request->n && !r; i += 2) {
 		struct rt_arg key = rt_arg(request, i), value = rt_arg(request, i + 1);
 
+		rt_expect_keys(session, request, i, 2);
 		r = rt_feed_put(session->feed, key.ptr, key.len, value.ptr, value.len,
 				rt_session_holder(session));
 		if (r < 0)
@@ -325,6 +326,7 @@ void rt_cmd_msetnx(struct rt_session *session, const struct rt_request *request)
 		return;
 	}
 	for (uint32_t i = 1; i < request->n; i += 2) {
+		rt_expect_keys(session, request, i, 2);
 		if (is_new(session, rt_arg(request, i)))
 			continue;
 		if (!session->refused)
@@ -346,6 +348,7 @@ void rt_cmd_del(struct rt_session *session, const struct rt_request *request)
 	for (uint32_t i = 1; i < request->n && r >= 0; i++) {
 		struct rt_arg key = rt_arg(request, i);
 
+		rt_expect_keys(session, request, i, 1);
 		r = rt_feed_delete(session->feed, key.ptr, key.len);
 		if (r < 0)
 			rt_change_refused(session, r, key.len, 0);

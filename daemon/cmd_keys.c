@@ -18,6 +18,7 @@ static const struct rt_entry *find(const struct rt_session *session,
 {
 	struct rt_arg key = rt_arg(request, i);
 
+	rt_expect_keys(session, request, i, 1);
 	return rt_feed_get(session->feed, key.ptr, key.len);
 }
 

@@ -190,6 +190,21 @@ bool rt_arg_int(struct rt_arg arg, int64_t *ret)
 	return rt_parse_int(arg.ptr, arg.len, ret);
 }
 
+void rt_expect_some(const struct rt_session *session, const struct rt_request *request,
+		    uint32_t i, uint32_t step)
+{
+	const struct rt_table *table = &session->feed->table;
+	uint64_t hashes[RT_KEYS_AHEAD];
+	size_t n = 0;
+
+	for (; i < request->n && n < RT_KEYS_AHEAD; i += step) {
+		struct rt_arg key = rt_arg(request, i);
+
+		hashes[n++] = rt_table_hash(table, key.ptr, key.len);
+	}
+	rt_table_expect(table, hashes, n);
+}
+
 void rt_text(struct rt_buf *buf, const char *format, ...)
 {
 	char text[1024];

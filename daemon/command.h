@@ -89,6 +89,24 @@ struct rt_feed *rt_managed_feed(struct rt_session *session,
 /* The value of a key; @entry NULL: there is none. */
 void rt_reply_entry(struct rt_session *session, const struct rt_entry *entry);
 
+#define RT_KEYS_AHEAD 16u
+
+/* Of rt_expect_keys(). */
+void rt_expect_some(const struct rt_session *session, const struct rt_request *request,
+		    uint32_t i, uint32_t step);
+
+/*
+ * Before argument @i is looked up, by who does so with each @step-th from the first on:
+ * asks for the memory of some keys at once.
+ */
+RT_INLINE void rt_expect_keys(const struct rt_session *session,
+			      const struct rt_request *request, uint32_t i,
+			      uint32_t step)
+{
+	if (RT_UNLIKELY((i - 1) % (RT_KEYS_AHEAD * step) == 0 && i + step < request->n))
+		rt_expect_some(session, request, i, step);
+}
+
 /* Several changes are one transaction, unless they are part of one already. */
 void rt_begin_several(struct rt_session *session);
 /* Returns whether they came to be; if not, there is an error reply. */

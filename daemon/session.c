@@ -151,10 +151,12 @@ void rt_session_close(struct rt_session *session, const char *format, ...)
 
 /*
  * Requests are taken apart some ahead of being run, so that the memory of their keys
- * is on its way while others are run: a pipeline waits once for many.
+ * comes at once: a pipeline waits once for many.
  */
-#define AHEAD      16u
+#define AHEAD      32u
 #define AHEAD_ARGS 4u /* of a request that can wait; others are run alone */
+
+static_assert(AHEAD_ARGS <= RT_RESP_ARGS_HELD, "so many are always there to copy");
 
 struct ahead {
 	unsigned n;
@@ -172,10 +174,8 @@ static void expect_keys(const struct rt_session *session, const struct ahead *ah
 			rt_arg(&ahead->requests[i], ahead->requests[i].n > 1);
 
 		hashes[i] = rt_table_hash(table, key.ptr, key.len);
-		rt_table_expect_bucket(table, hashes[i]);
 	}
-	for (unsigned i = 0; i < ahead->n; i++)
-		rt_table_expect_entry(table, hashes[i]);
+	rt_table_expect(table, hashes, ahead->n);
 }
 
 static void run_ahead(struct rt_session *session, struct ahead *ahead)
@@ -199,8 +199,7 @@ static void take(struct rt_session *session, struct ahead *ahead,
 			rt_command_dispatch(session, request);
 		return;
 	}
-	for (uint32_t i = 0; i < request->n; i++)
-		spans[i] = request->args[i];
+	memcpy(spans, request->args, sizeof(ahead->spans[0]));
 	ahead->requests[ahead->n++] =
 		(struct rt_request){ request->base, spans, request->n };
 	if (ahead->n == AHEAD)

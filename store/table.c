@@ -4,11 +4,17 @@
 #include <errno.h>
 #include <xxhash.h>
 
+#include "shm/order.h"
+
 #define N_FIRST  64u  /* buckets of a new table */
 #define N_STEP   16u  /* old buckets that move with each change */
 #define N_SPARSE 128u /* likewise when it shrinks: nearly all of them are empty */
 #define N_BLOCK  512u /* places */
 #define AHEAD    12u  /* of which the entries are asked for, in a walk */
+#define LINE     64u  /* bytes that memory comes in */
+
+/* Of key and value, what is asked for ahead; more of them comes as it is used. */
+#define EXPECTED_MAX (4u * LINE)
 
 int rt_table_init(struct rt_table *table, uint64_t seed)
 {
@@ -61,9 +67,16 @@ RT_INLINE struct rt_entry **bucket_of(const struct rt_table *table, uint64_t has
 	return &table->buckets[hash & (table->n_buckets - 1)];
 }
 
+/* With a barrier, or GCC takes functions that only do this for ones without effect. */
+RT_INLINE void expect(const void *at)
+{
+	__builtin_prefetch(at);
+	rt_compiler_barrier();
+}
+
 void rt_table_expect_bucket(const struct rt_table *table, uint64_t hash)
 {
-	__builtin_prefetch(bucket_of(table, hash));
+	expect(bucket_of(table, hash));
 }
 
 void rt_table_expect_entry(const struct rt_table *table, uint64_t hash)
@@ -72,9 +85,43 @@ void rt_table_expect_entry(const struct rt_table *table, uint64_t hash)
 
 	if (!entry)
 		return;
-	__builtin_prefetch(entry, 1);
-	__builtin_prefetch((const uint8_t *)entry + 64,
-			   1); /* a short value ends here */
+	expect(entry);
+	expect(entry->bytes);
+}
+
+/* The lines behind the one that @at is in, as far as @end. */
+RT_INLINE void expect_lines(const uint8_t *at, const uint8_t *end)
+{
+	for (at += LINE - ((uintptr_t)at & (LINE - 1)); at < end; at += LINE)
+		expect(at);
+}
+
+/* An entry has come: the rest of it, or the next one if it is of another key. */
+RT_INLINE void expect_rest(const struct rt_table *table, uint64_t hash)
+{
+	const struct rt_entry *entry = *bucket_of(table, hash);
+
+	if (!entry)
+		return;
+	if (RT_LIKELY(entry->hash == hash)) {
+		size_t len = entry->key_len + (size_t)entry->value_len;
+
+		expect_lines(entry->bytes, entry->bytes + rt_min(len, EXPECTED_MAX));
+	} else if (entry->next) {
+		entry = entry->next;
+		expect(entry);
+		expect_lines((const uint8_t *)entry, entry->bytes + 2 * LINE);
+	}
+}
+
+void rt_table_expect(const struct rt_table *table, const uint64_t *hashes, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		rt_table_expect_bucket(table, hashes[i]);
+	for (size_t i = 0; i < n; i++)
+		rt_table_expect_entry(table, hashes[i]);
+	for (size_t i = 0; i < n; i++)
+		expect_rest(table, hashes[i]);
 }
 
 struct rt_entry *rt_table_find(const struct rt_table *table, uint64_t hash,

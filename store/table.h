@@ -75,8 +75,11 @@ uint64_t rt_table_hash(const struct rt_table *table, const void *key, size_t len
 
 /*
  * For a caller that knows several keys ahead: asks for the memory in which they will
- * be looked up.  First the buckets of all, then the entries of all, then their use.
+ * be looked up and changed, and waits for that of all of them together.
  */
+void rt_table_expect(const struct rt_table *table, const uint64_t *hashes, size_t n);
+
+/* Parts of it, for one who has other things to do meanwhile. */
 void rt_table_expect_bucket(const struct rt_table *table, uint64_t hash);
 void rt_table_expect_entry(const struct rt_table *table, uint64_t hash);
 

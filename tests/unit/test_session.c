@@ -232,6 +232,95 @@ static void any_split_of_the_bytes_is_the_same(void **state)
 	}
 }
 
+/* What a pipeline may have: words, a key, and a value or other words behind it. */
+struct form {
+	const char *words;
+	const char *key; /* without its number; NULL: none */
+	bool value;
+	const char *more;
+};
+
+static const struct form forms[] = {
+	{ "SET ", "k", true, "" },
+	{ "SET ", "new", true, "" },
+	{ "MSET ", "new", true, " new1 x new2 y new3 z" },
+	{ "SETNX ", "k", true, "" },
+	{ "MSET ", "k", true, " k1 x k2 y k3 z" },
+	{ "GET ", "k", false, "" },
+	{ "MGET ", "k", false, " k1 k2 k3 k4 k5 k6 k7 k0 k1 k2 k3 k4 k5 k6 k7 k0 k1" },
+	{ "EXISTS ", "k", false, " k1 k2" },
+	{ "RINGTAIL.SEQ ", "k", false, " k1" },
+	{ "DEL ", "k", false, "" },
+	{ "DEL ", "new", false, "" },
+	{ "DEL ", "k", false, " k1 k2 k3 k4 k5" },
+	{ "RINGTAIL.DELPREFIX ", "new", false, "" },
+	{ "RINGTAIL.DELPREFIX \"\"", NULL, false, "" },
+	{ "FLUSHALL", NULL, false, "" },
+	{ "SELECT other", NULL, false, "" },
+	{ "SELECT small", NULL, false, "" },
+	{ "MULTI", NULL, false, "" },
+	{ "EXEC", NULL, false, "" },
+	{ "EXEC", NULL, false, "" },
+	{ "DISCARD", NULL, false, "" },
+};
+
+static size_t add_random_command(struct t_random *random, char *to, size_t size)
+{
+	static const char digits[] = " 0123456789012345678901234567890123456789";
+	const struct form *form = &forms[t_random_below(random, T_N(forms))];
+	int value_len = 2 + (int)t_random_below(random, sizeof(digits) - 2);
+	char key[16] = "";
+
+	/* Enough new ones for the table to grow. */
+	if (form->key)
+		(void)snprintf(key, sizeof(key), "%s%u", form->key,
+			       (unsigned)t_random_below(
+				       random, strcmp(form->key, "k") ? 100 : 8));
+	return (size_t)snprintf(to, size, "%s%s%.*s%s\r\n", form->words, key,
+				form->value ? value_len : 0, digits, form->more);
+}
+
+/* All replies to the same pipelines, sent whole or command by command. */
+static char *run_pipelines(bool one_by_one)
+{
+	struct t_random random = { 5 };
+	char *all = calloc(1, 1 << 21);
+	size_t len = 0;
+
+	for (unsigned round = 0; round < 200; round++) {
+		char lines[8192] = "";
+		size_t at = 0;
+
+		for (unsigned n = 1 + round % 80; n; n--) {
+			size_t from = at;
+
+			at += add_random_command(&random, lines + at,
+						 sizeof(lines) - at);
+			if (one_by_one)
+				len += (size_t)sprintf(all + len, "%s",
+						       ask(lines + from));
+		}
+		if (!one_by_one)
+			len += (size_t)sprintf(all + len, "%s", ask(lines));
+	}
+	return all;
+}
+
+static void a_pipeline_is_the_same_as_one_by_one(void **state)
+{
+	char *want = run_pipelines(true), *got;
+	uint64_t heads[] = { head(0), head(1) };
+
+	assert_int_equal(teardown(state), 0);
+	assert_int_equal(setup(state), 0);
+	got = run_pipelines(false);
+	assert_string_equal(got, want);
+	assert_int_equal(head(0), heads[0]);
+	assert_int_equal(head(1), heads[1]);
+	free(want);
+	free(got);
+}
+
 /* The first feed is being renewed, or is not any more. */
 static void set_awaited(bool awaited)
 {
@@ -509,6 +598,7 @@ int main(void)
 		T(a_long_request_ends_the_session),
 		T(replies_that_nobody_takes_end_the_session),
 		T(any_split_of_the_bytes_is_the_same),
+		T(a_pipeline_is_the_same_as_one_by_one),
 		T(a_hold_anywhere_is_the_same),
 		T(only_what_needs_the_feed_waits),
 		T(feeds_are_selected_by_name_and_number),

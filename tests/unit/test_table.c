@@ -315,6 +315,38 @@ static void room_that_was_made_is_not_made_again(void **state)
 	assert_ptr_equal(table->buckets, buckets);
 }
 
+/* Whether they are there or not, at rest or while it moves, short or long. */
+static void to_ask_ahead_changes_nothing(void **state)
+{
+	struct rt_table *table = *state;
+	uint64_t hashes[64];
+	char value[1001];
+	bool moved = false;
+
+	memset(value, 'v', 1000);
+	value[1000] = 0;
+	for (unsigned n = 0; n < 3000; n++) {
+		for (unsigned i = 0; i < T_N(hashes); i++) {
+			char key[16];
+			int len = snprintf(key, sizeof(key), "key%u", n + i * 7);
+
+			hashes[i] = rt_table_hash(table, key, (size_t)len);
+		}
+		rt_table_expect(table, hashes, n % (T_N(hashes) + 1));
+		assert_int_equal(table->n, n);
+		put_number(table, n);
+		if (n % 3 == 0) {
+			value[n % 1000] = 0;
+			put(table, "key0", value);
+			value[n % 1000] = 'v';
+		}
+		moved |= table->old != NULL;
+	}
+	assert_true(moved);
+	for (unsigned i = 0; i < 3000; i++)
+		assert_non_null(find_number(table, i));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -327,6 +359,7 @@ int main(void)
 		T(it_ends_as_soon_as_it_is_enough),
 		T(what_is_put_back_is_where_it_was),
 		T(room_that_was_made_is_not_made_again),
+		T(to_ask_ahead_changes_nothing),
 	};
 
 	return cmocka_run_group_tests_name("table", tests, NULL, NULL);
