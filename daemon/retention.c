@@ -535,6 +535,7 @@ void rt_retention_open(struct rt_feed *feed, struct rt_snapshotter *snapshotter)
 		.snapshotter = snapshotter,
 		.opened_ns = rt_now_ns(CLOCK_REALTIME),
 		.verified = UINT64_MAX,
+		.look_at = UINT64_MAX,
 	};
 	if (feed->writer)
 		rt_checking_open(feed, snapshotter);
@@ -592,6 +593,14 @@ static void begin_one(struct rt_feed *feed)
 		begin(feed);
 }
 
+/* As soon as so much was logged; what could not be begun then waits for ticks. */
+static void set_look(struct rt_feed *feed)
+{
+	uint64_t at = rt_retention_due_at(feed);
+
+	feed->retention.look_at = at > feed->journal.log.n_since ? at : UINT64_MAX;
+}
+
 void rt_retention_tick(struct rt_feed *feed)
 {
 	struct rt_retention *keep = &feed->retention;
@@ -608,6 +617,7 @@ void rt_retention_tick(struct rt_feed *feed)
 	let_go_or_say(feed);
 	retain(feed);
 	begin_one(feed);
+	set_look(feed);
 	hurry(feed);
 	if (feed->writer) /* else a flush within has failed */
 		rt_checking_tick(feed);
@@ -621,6 +631,7 @@ void rt_retention_look(struct rt_feed *feed)
 		copy_on(feed);
 	if (RT_LIKELY(!keep->snapshotter ||
 		      (keep->segment == feed->journal.log.segment_first &&
+		       feed->journal.log.n_since < keep->look_at &&
 		       atomic_load_explicit(&keep->job.stage, memory_order_relaxed) !=
 			       RT_SNAP_DONE)))
 		return;

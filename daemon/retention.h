@@ -33,6 +33,7 @@ struct rt_retention {
 	uint64_t begun_ns;  /* the job; CLOCK_MONOTONIC */
 	uint64_t opened_ns; /* CLOCK_REALTIME */
 	uint64_t segment;   /* the log's newest when it was last looked at */
+	uint64_t look_at;   /* log.n_since when it is to be looked at again */
 
 	/* the snapshots that are there and open */
 	unsigned n_kept;
@@ -100,6 +101,9 @@ void rt_retention_cancel(struct rt_feed *feed);
 
 /* Is it time for a snapshot? */
 bool rt_retention_is_due(const struct rt_feed *feed);
+
+/* log.n_since when it will be, for the bytes alone. */
+uint64_t rt_retention_due_at(const struct rt_feed *feed);
 
 /*
  * Does somebody wait for it, does memory, or a disk, fill up without it, or will a

@@ -49,6 +49,11 @@ static uint64_t due_bytes(const struct rt_feed *feed)
 	return rt_min(due, feed->config->snapshot_bytes);
 }
 
+uint64_t rt_retention_due_at(const struct rt_feed *feed)
+{
+	return feed->retention.newest_since + due_bytes(feed);
+}
+
 bool rt_retention_is_due(const struct rt_feed *feed)
 {
 	const struct rt_feed_config *config = feed->config;

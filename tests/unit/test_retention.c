@@ -133,6 +133,29 @@ static void so_many_bytes_of_log_are_a_reason(void **state)
 	assert_int_equal(kept()->newest, 2000);
 }
 
+static void no_tick_is_waited_for(void **state)
+{
+	const struct rt_snap_job *job = &kept()->job;
+
+	(void)state;
+	put(500);
+	rt_feed_tick(feed());
+	assert_true(kept()->look_at > feed()->journal.log.n_since);
+	put(10);
+	assert_int_equal(job->stage, RT_SNAP_IDLE);
+	while (feed()->journal.log.n_since < kept()->look_at)
+		put(1);
+	kept()->segment =
+		feed()->journal.log.segment_first; /* that is another reason */
+	rt_retention_look(feed());
+	settle();
+	assert_int_equal(job->stage, RT_SNAP_DONE);
+	assert_int_equal(kept()->look_at, UINT64_MAX); /* not again for the same */
+	rt_retention_look(feed());
+	assert_int_equal(kept()->n_made, 1);
+	assert_int_equal(kept()->look_at, kept()->newest_since + (128 << 10));
+}
+
 /*
  * A snapshot is written as a whole, and a copy made of all: so it is not for less than
  * twice as much of log, but for a state that is not copied anyway.
@@ -453,6 +476,7 @@ int main(void)
 		T(nothing_is_made_of_nothing),
 		T(who_asks_gets_one),
 		T(so_many_bytes_of_log_are_a_reason),
+		T(no_tick_is_waited_for),
 		T(the_larger_the_last_one_the_more_of_them),
 		T(a_copy_is_made_of_what_is_small),
 		T(age_is_one_if_anything_changed),
