@@ -87,6 +87,11 @@ int rt_feed_open(struct rt_feed *feed, const struct rt_config *config,
 		 const struct rt_feed_config *feed_config, uint64_t check_bytes,
 		 const _Atomic bool *cancel);
 void rt_feed_close(struct rt_feed *feed);
+/*
+ * The same for a process that ends, but for its memory: to free some million keys takes
+ * a second, and the kernel has them back at once.
+ */
+void rt_feed_leave(struct rt_feed *feed);
 
 /* What was gathered is lost, and with it what the table knows: nothing more is served.
  */

@@ -130,7 +130,7 @@ void rt_feed_forget(struct rt_feed *feed)
 	free_holders(feed);
 }
 
-void rt_feed_close(struct rt_feed *feed)
+void rt_feed_leave(struct rt_feed *feed)
 {
 	rt_retention_close(feed);
 	if (feed->in_txn)
@@ -144,6 +144,11 @@ void rt_feed_close(struct rt_feed *feed)
 		rt_journal_close(&feed->journal, true);
 	}
 	feed->writer = NULL;
+}
+
+void rt_feed_close(struct rt_feed *feed)
+{
+	rt_feed_leave(feed);
 	rt_feed_forget(feed);
 	free(feed->undo);
 	feed->undo = NULL;

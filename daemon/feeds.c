@@ -60,7 +60,9 @@ static int settle_in(struct rt_server *server, struct rt_feed *feed, int r)
 			rt_feed_set_reason(feed, strerror(-r));
 	}
 	if (r < 0) {
-		if (!feed->failed)
+		if (!feed->failed && server->stopping)
+			rt_feed_leave(feed);
+		else if (!feed->failed)
 			rt_feed_close(feed); /* its locks are for the next try */
 		return r;
 	}

@@ -157,7 +157,7 @@ static int run(struct rt_config *config, int signal_fd)
 		r = serve(loop, &listeners);
 	rt_listeners_close(&listeners);
 	rt_loop_close(loop);
-	rt_server_close(&server);
+	rt_server_leave(&server);
 	if (r >= 0)
 		rt_log(RT_LOG_INFO, "ended");
 	return r < 0 ? 1 : 0;

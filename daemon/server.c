@@ -44,7 +44,7 @@ int rt_server_attach(struct rt_server *server, struct rt_loop *loop)
 	return r;
 }
 
-void rt_server_close(struct rt_server *server)
+void rt_server_leave(struct rt_server *server)
 {
 	while (server->sessions)
 		rt_session_free(server->sessions);
@@ -54,15 +54,22 @@ void rt_server_close(struct rt_server *server)
 		rt_retention_cancel(&server->feeds[i]);
 	for (unsigned i = 0; server->feeds && i < server->config->n_feeds; i++) {
 		server->feeds[i].journal.log.close_file = NULL; /* the loop is gone */
-		rt_feed_close(&server->feeds[i]);
+		rt_feed_leave(&server->feeds[i]);
 	}
 	rt_snapshotter_fini(&server->snapshotter);
+	rt_close_fd(&server->wake_fd);
+	server->wake_fd = -1;
+}
+
+void rt_server_close(struct rt_server *server)
+{
+	rt_server_leave(server);
+	for (unsigned i = 0; server->feeds && i < server->config->n_feeds; i++)
+		rt_feed_close(&server->feeds[i]);
 	free(server->feeds);
 	free(server->retries);
 	server->feeds = NULL;
 	server->retries = NULL;
-	rt_close_fd(&server->wake_fd);
-	server->wake_fd = -1;
 }
 
 struct rt_feed *rt_server_feed(struct rt_server *server, const uint8_t *name,

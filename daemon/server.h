@@ -74,6 +74,8 @@ int rt_feeds_adopt(struct rt_server *server, struct rt_feed *feed, int error,
 /* Before rt_loop_run(). */
 int rt_server_attach(struct rt_server *server, struct rt_loop *loop);
 void rt_server_close(struct rt_server *server);
+/* The same, as rt_feed_leave(); @server stays, so that its memory is not lost. */
+void rt_server_leave(struct rt_server *server);
 
 /*
  * Reads the settings again, as they were given at start.  Who may read and publish
