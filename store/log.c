@@ -281,12 +281,24 @@ void rt_log_wrote(struct rt_log *log, const struct rt_batch *batch)
 		log->unsynced = log->config.mode == RT_LOG_OS;
 }
 
+/* Has somebody truncated the segment, all of which was reserved, below byte @end? */
+static bool is_cut(int fd, uint64_t end)
+{
+	struct stat st;
+
+	return fstat(fd, &st) == 0 && (uint64_t)st.st_size < end;
+}
+
 int rt_log_write(const struct rt_log *log, int fd, const struct rt_batch *batch,
 		 uint64_t offset, bool *ret_sync_failed)
 {
-	int r = rt_file_write(log->config.io, fd, batch->data, batch->len, offset);
+	int r;
 
-	*ret_sync_failed = false;
+	/* A write would make it longer again, behind a hole in history. */
+	*ret_sync_failed = is_cut(fd, offset + batch->len);
+	if (*ret_sync_failed)
+		return -EIO;
+	r = rt_file_write(log->config.io, fd, batch->data, batch->len, offset);
 	if (r < 0 || log->config.mode != RT_LOG_DISK)
 		return r;
 	r = rt_file_sync(log->config.io, fd);
@@ -298,15 +310,16 @@ int rt_log_unwrote(struct rt_log *log, int error, bool sync_failed,
 		   struct rt_fault *fault)
 {
 	static const uint8_t none[sizeof(struct rt_log_batch)];
+	bool cut = log->window.torn || is_cut(log->fd, log->offset + sizeof(none));
 
 	log->failed |= sync_failed;
 	/* A batch that got there whole after all would be history to the next who
 	 * opens the log.  If this fails too, it is, as if the answer had been lost. */
 	(void)rt_file_write(log->config.io, log->fd, none, sizeof(none), log->offset);
 	return fail(log, fault,
-		    log->window.torn ? "go on with a segment that was cut"
-		    : sync_failed    ? "sync"
-				     : "write",
+		    cut           ? "go on with a segment that was cut"
+		    : sync_failed ? "sync"
+				  : "write",
 		    error);
 }
 

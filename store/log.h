@@ -170,7 +170,7 @@ void rt_log_wrote(struct rt_log *log, const struct rt_batch *batch);
 /*
  * Writes a sealed batch there, and syncs it if the mode says so.  Looks at nothing that
  * changes, so another thread may do it.  0, or a negative errno and whether it was the
- * sync that failed.
+ * sync that failed; a segment that somebody truncated is as bad as that.
  */
 int rt_log_write(const struct rt_log *log, int fd, const struct rt_batch *batch,
 		 uint64_t offset, bool *ret_sync_failed);

@@ -249,6 +249,32 @@ static void a_sync_that_fails_while_rolling(void **state)
 	rt_segments_fini(&s);
 }
 
+/* Written all the same, there would be a hole in history, and damage with it. */
+static void cut_takes_no_more(struct logrig *rig, uint32_t mode)
+{
+	uint64_t next;
+
+	rig->config.mode = mode;
+	lr_open(rig);
+	lr_append(rig, 3);
+	next = rig->log.next;
+	assert_int_equal(ftruncate(rig->log.fd, RT_LOG_START), 0);
+	t_is(lr_try_append(rig, 1), -EIO);
+	assert_non_null(strstr(rig->fault.text, "segment that was cut"));
+	assert_true(rig->log.failed);
+	assert_int_equal(rig->log.next, next);
+}
+
+static void a_segment_that_was_cut_takes_no_more(void **state)
+{
+	cut_takes_no_more(*state, RT_LOG_OS);
+}
+
+static void nor_does_one_that_is_synced(void **state)
+{
+	cut_takes_no_more(*state, RT_LOG_DISK);
+}
+
 /* No room for a segment: later there is, and nothing was left behind. */
 static void no_room_for_a_segment(void **state)
 {
@@ -622,6 +648,8 @@ int main(void)
 		T(a_failed_sync_is_final),
 		T(a_failed_sync_now_and_then_is_final_too),
 		T(a_sync_that_fails_while_rolling),
+		T(a_segment_that_was_cut_takes_no_more),
+		T(nor_does_one_that_is_synced),
 		T(no_room_for_a_segment),
 		T(a_file_system_that_cannot_reserve),
 		T(segments_are_filled_to_the_byte),
