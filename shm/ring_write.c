@@ -233,6 +233,9 @@ static void wake_topics(struct rt_writer *w, uint32_t topics)
 static __attribute__((noinline)) void wake(struct rt_writer *w, uint64_t first,
 					   uint64_t last)
 {
+	if (w->holding && w->held == UINT32_MAX)
+		return; /* it cannot become more */
+
 	uint32_t topics = topics_of(w, first, last);
 
 	if (w->holding)

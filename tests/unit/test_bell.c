@@ -279,6 +279,31 @@ static void held_wake_ups_come_together_at_the_end(void **state)
 	assert_int_equal(bits(rig), 1u << topic);
 }
 
+static void of_more_keys_than_topics_none_is_lost(void **state)
+{
+	const uint32_t topics = ANY | 1u << rt_topic("other", 5);
+	struct rig *rig = *state;
+	struct rt_sleeper s;
+
+	rig_open(rig);
+	for (unsigned round = 0; round < 2; round++) {
+		s = sleeper_of(rig, topics);
+		t_ok(rt_sleeper_arm(&s));
+		rt_writer_hold(rig->w);
+		for (unsigned i = 0; i < 500; i++) {
+			char key[16];
+
+			(void)snprintf(key, sizeof(key), "%u", i);
+			t_ok(put_key(rig, key));
+		}
+		assert_int_equal(rig->w->held, UINT32_MAX);
+		t_ok(put_key(rig, "other/x"));
+		assert_int_equal(bits(rig), topics);
+		rt_writer_release(rig->w);
+		assert_int_equal(bits(rig), 0);
+	}
+}
+
 static void always_wakes_at_every_commit_and_has_no_bell(void **state)
 {
 	struct rig *rig = *state;
@@ -629,6 +654,7 @@ int main(void)
 		T(every_commit_concerns_who_waits_for_any),
 		T(what_is_aborted_wakes_nobody),
 		T(held_wake_ups_come_together_at_the_end),
+		T(of_more_keys_than_topics_none_is_lost),
 		T(always_wakes_at_every_commit_and_has_no_bell),
 		T(sleepers_are_woken_in_the_mode_always),
 		T(a_sleep_ends_when_a_word_moved_or_time_is_over),
