@@ -278,16 +278,70 @@ static enum rt_resp_outcome parse_line(struct rt_resp *resp, uint8_t *buf, size_
 	return split_line(resp, buf, line_len);
 }
 
+/*
+ * The number of up to three digits in the line that starts at @at; returns what is
+ * behind the line, or NULL if that takes a closer look.
+ */
+RT_INLINE const uint8_t *small_number(const uint8_t *at, const uint8_t *end,
+				      uint32_t *ret)
+{
+	uint32_t value, digit;
+
+	if (RT_UNLIKELY(end - at < 6))
+		return NULL;
+	value = at[1] - (uint32_t)'0';
+	if (RT_UNLIKELY(value - 1 > 8))
+		return NULL;
+	at += 2;
+	for (unsigned i = 0; i < 2 && (digit = *at - (uint32_t)'0') <= 9; i++, at++)
+		value = value * 10 + digit;
+	*ret = value;
+	return RT_LIKELY(*at == '\r') ? at + 2 : NULL;
+}
+
+/* A request as most are: an array of a few short strings that are all there. */
+static bool parse_usual(struct rt_resp *resp, const uint8_t *buf, size_t len)
+{
+	const uint8_t *end = buf + len, *at;
+	uint32_t n;
+
+	at = small_number(buf, end, &n);
+	if (!at || n > RT_RESP_ARGS_HELD)
+		return false;
+	for (uint32_t i = 0; i < n; i++) {
+		uint32_t arg_len;
+
+		if (at >= end || *at != '$')
+			return false;
+		at = small_number(at, end, &arg_len);
+		if (!at || (size_t)(end - at) < (size_t)arg_len + 2)
+			return false;
+		resp->held[i] = (struct rt_span){ (uint32_t)(at - buf), arg_len };
+		at += arg_len + 2;
+	}
+	if ((size_t)(at - buf) > resp->max_query)
+		return false;
+	resp->n_args = n;
+	resp->at = (uint32_t)(at - buf);
+	return true;
+}
+
 enum rt_resp_outcome rt_resp_parse(struct rt_resp *resp, uint8_t *buf, size_t len,
 				   size_t *ret_used)
 {
+	bool begins = resp->done;
 	enum rt_resp_outcome r;
 
-	if (resp->done)
+	if (begins)
 		restart(resp);
 	if (!len)
 		return RT_RESP_MORE;
-	r = buf[0] == '*' ? parse_array(resp, buf, len) : parse_line(resp, buf, len);
+	if (buf[0] != '*')
+		r = parse_line(resp, buf, len);
+	else if (RT_LIKELY(begins) && parse_usual(resp, buf, len))
+		r = RT_RESP_REQUEST;
+	else
+		r = parse_array(resp, buf, len);
 	if (r == RT_RESP_REQUEST || r == RT_RESP_EMPTY) {
 		resp->done = true;
 		*ret_used = resp->at;

@@ -132,9 +132,82 @@ static void half_a_request_waits(void **state)
 	}
 }
 
+/* @n arguments of @len bytes; returns how long the request is. */
+static size_t build(char *to, unsigned n, unsigned len)
+{
+	size_t at = (size_t)sprintf(to, "*%u\r\n", n);
+
+	for (unsigned i = 0; i < n; i++) {
+		at += (size_t)sprintf(to + at, "$%u\r\n", len);
+		memset(to + at, (int)('a' + i), len);
+		memcpy(to + at + len, "\r\n", 2);
+		at += len + 2;
+	}
+	return at;
+}
+
+/* The outcome of @len bytes that come at once, with none behind them. */
+static enum rt_resp_outcome outcome(struct rt_resp *resp, uint32_t max_query,
+				    const char *bytes, size_t len)
+{
+	uint8_t *buf = malloc(len);
+	enum rt_resp_outcome r;
+	size_t used = 0;
+
+	memcpy(buf, bytes, len);
+	rt_resp_init(resp, max_query);
+	r = rt_resp_parse(resp, buf, len, &used);
+	assert_int_equal(used, r == RT_RESP_REQUEST ? len : 0);
+	for (uint32_t i = 0; i < resp->n_args && r == RT_RESP_REQUEST; i++) {
+		assert_true(resp->args[i].len > 0);
+		assert_int_equal(buf[resp->args[i].at], 'a' + i);
+		assert_memory_equal(&buf[resp->args[i].at + resp->args[i].len], "\r\n",
+				    2);
+	}
+	assert_true(resp->n_args <= resp->cap_args);
+	free(buf);
+	return r;
+}
+
+static void a_request_is_one_with_its_last_byte(void **state)
+{
+	static const unsigned lens[] = { 1, 9, 10, 99, 100, 999, 1000 };
+	static const unsigned ns[] = { 1, 3, 8, 9, 10 };
+	char bytes[16384];
+	struct rt_resp resp;
+
+	(void)state;
+	for (unsigned i = 0; i < T_N(lens) * T_N(ns); i++) {
+		unsigned n = ns[i % T_N(ns)], len = lens[i / T_N(ns)];
+		size_t size = build(bytes, n, len);
+
+		for (size_t cut = 1; cut < size; cut += cut < 64 ? 1 : 7) {
+			assert_int_equal(outcome(&resp, MAX_QUERY, bytes, cut),
+					 RT_RESP_MORE);
+			rt_resp_fini(&resp);
+		}
+		for (size_t cut = size - 1; cut && cut + 10 > size; cut--) {
+			assert_int_equal(outcome(&resp, MAX_QUERY, bytes, cut),
+					 RT_RESP_MORE);
+			rt_resp_fini(&resp);
+		}
+		assert_int_equal(outcome(&resp, (uint32_t)size, bytes, size),
+				 RT_RESP_REQUEST);
+		assert_int_equal(resp.n_args, n);
+		assert_int_equal(resp.args[n - 1].len, len);
+		rt_resp_fini(&resp);
+		assert_int_equal(outcome(&resp, (uint32_t)size - 1, bytes, size),
+				 RT_RESP_BAD);
+		rt_resp_fini(&resp);
+	}
+}
+
 static void what_is_not_the_protocol_is_refused(void **state)
 {
 	(void)state;
+	GIVES("*2\r\n$1\r\na\r\n#1\r\nb\r\n", "!Protocol error: expected '$', got '#'");
+	GIVES("*2\r\n$1\r\na\r\n$01\r\nb\r\n", "!Protocol error: invalid bulk length");
+	GIVES("*01\r\n$1\r\na\r\n", "!Protocol error: invalid multibulk length");
 	GIVES("*x\r\n", "!Protocol error: invalid multibulk length");
 	GIVES("*9999999\r\n", "!Protocol error: invalid multibulk length");
 	GIVES("*12345678901234567890123456789012345",
@@ -268,6 +341,7 @@ int main(void)
 		T0(arrays_are_taken_apart),
 		T0(lines_are_taken_apart),
 		T0(half_a_request_waits),
+		T0(a_request_is_one_with_its_last_byte),
 		T0(what_is_not_the_protocol_is_refused),
 		T0(a_request_over_the_limit_is_refused_at_once),
 		T0(a_line_over_the_limit_is_refused),
