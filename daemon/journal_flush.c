@@ -12,7 +12,9 @@
 #include "daemon/preparer.h"
 #include "daemon/syncer.h"
 
-#define SYNC_EVERY (UINT64_C(8) << 20) /* bytes of log, for `os` */
+/* Bytes of log, for `os`; fewer where a segment ends, and at least ... */
+#define SYNC_EVERY (UINT64_C(8) << 20)
+#define SYNC_LEAST (UINT64_C(256) << 10)
 
 /* Zeros that are written ahead of the log: at once, and for each byte of it; not for
  * large batches, of which a sync takes its time for the data. */
@@ -447,11 +449,19 @@ int rt_journal_detach(struct rt_journal *j, int wake_fd)
  * ---- Syncing now and then ----
  */
 
+/* Whoever needs the next segment waits for what is left to sync of this one. */
+static uint64_t sync_every(const struct rt_log *log)
+{
+	uint64_t left = log->segment_end - log->offset;
+
+	return rt_min(rt_max(left / 2, SYNC_LEAST), SYNC_EVERY);
+}
+
 bool rt_journal_wants_sync(const struct rt_journal *j)
 {
 	return j->has_log && j->log.config.mode == RT_LOG_OS && j->log.unsynced &&
 	       j->sync_fd < 0 &&
-	       (j->is_rolling || j->log.n_since - j->sync_from >= SYNC_EVERY);
+	       (j->is_rolling || j->log.n_since - j->sync_from >= sync_every(&j->log));
 }
 
 bool rt_journal_wants_pages(struct rt_journal *j, struct iovec *ret)
