@@ -656,22 +656,43 @@ static void a_segment_that_cannot_be_reserved_is_an_error_at_once(void **state)
 	assert_int_equal(head(), before + 1);
 }
 
-static void much_is_synced_early(void **state)
+/* Bytes that are logged until a sync is wanted. */
+static uint64_t until_sync_is_wanted(void)
 {
-	char value[60000];
+	const struct rt_journal *journal = &feed()->journal;
+	uint64_t from = journal->log.n_since;
+	char value[10000];
 
-	(void)state;
 	memset(value, 'v', sizeof(value));
-	put(1);
-	push();
-	assert_true(feed()->journal.log.unsynced);
-	assert_int_equal(rt_feed_sync_begin(feed(), false), -1);
-	for (unsigned i = 0; i < 150 && !rt_journal_wants_sync(&feed()->journal); i++) {
+	for (unsigned i = 0; i < 1000 && !rt_journal_wants_sync(journal); i++) {
 		t_ok(rt_feed_put(feed(), "k", 1, value, sizeof(value), NULL));
 		t_ok(rt_feed_flush(feed()));
 	}
-	assert_true(rt_journal_wants_sync(&feed()->journal));
-	assert_true(feed()->journal.log.n_since > (UINT64_C(4) << 20));
+	assert_true(rt_journal_wants_sync(journal));
+	return journal->log.n_since - from;
+}
+
+/* And more often where the segment ends, which must not wait for much. */
+static void much_is_synced_early(void **state)
+{
+	const struct rt_log *log = &feed()->journal.log;
+	uint64_t n, before = UINT64_MAX, first;
+
+	(void)state;
+	put(1);
+	push();
+	first = log->segment_first;
+	assert_true(log->unsynced);
+	assert_int_equal(rt_feed_sync_begin(feed(), false), -1);
+	while ((n = until_sync_is_wanted()) > (UINT64_C(300) << 10)) {
+		int fd = rt_feed_sync_begin(feed(), false);
+
+		assert_int_equal(log->segment_first, first);
+		assert_true(fd >= 0 && n < before);
+		before = n;
+		rt_feed_sync_end(feed(), fdatasync(fd));
+	}
+	assert_true(log->segment_end - log->offset < (UINT64_C(600) << 10));
 }
 
 static bool is_prepared(void)
@@ -744,7 +765,8 @@ int main(void)
 		TO(who_waits_is_told_of_a_sync_that_fails),
 		TO(what_is_reserved_stays_so_if_more_cannot_be),
 		TO(a_segment_that_cannot_be_reserved_is_an_error_at_once),
-		TO(much_is_synced_early),
+		cmocka_unit_test_setup_teardown(much_is_synced_early, setup_large,
+						teardown),
 	};
 
 	return cmocka_run_group_tests_name("syncer", tests, NULL, NULL);
