@@ -51,8 +51,8 @@ struct rt_journal {
 	struct rt_syncer *syncer;     /* NULL: batches are written by the caller */
 	struct rt_preparer *preparer; /* of segments to come, or NULL */
 	bool is_preparing;
-	uint64_t to_prepare;          /* bytes that it has not been told of */
-	bool has_loop;                /* there is somebody who syncs for `os` */
+	uint64_t to_prepare;    /* bytes that it has not been told of */
+	bool has_loop;          /* there is somebody who syncs for `os` */
 	bool is_rolling;        /* what gathers is for a segment that has to wait */
 	bool broken;            /* a batch was lost: nothing more is taken */
 	uint64_t round;         /* the newest that has ended */
