@@ -254,7 +254,8 @@ static bool add_block(struct rt_table *table)
 	if (n >= UINT32_MAX / N_BLOCK)
 		return false;
 	if (!(n & (n - 1))) {
-		blocks = reallocarray(blocks, n ? 2 * (size_t)n : 1, sizeof(*blocks));
+		blocks = reallocarray(blocks, n ? 2 * (size_t)n : 1,
+				      sizeof(union rt_place *));
 		if (!blocks)
 			return false;
 		table->places = blocks;
