@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * bench_consumers.c RINGTAILD - consumers that start at once, and what that costs
- *others
+ * others
  *
  *	bench_consumers RINGTAILD [--consumers=N] [--keys=N] [--rounds=N] [--ms=N]
  *

@@ -9,8 +9,8 @@
  *	view_order.c   their order
  *
  * A reader that starts from a snapshot, and does so again at each gap, feeds it.  What
- *it brings of a new state is gathered apart and takes the place of the old one as a
- *whole.
+ * it brings of a new state is gathered apart and takes the place of the old one as a
+ * whole.
  *
  * The lock of a view with a thread is a pthread_rwlock that prefers writers: however
  * many threads look, the one writer gets its turn; and it holds the lock for a batch of

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * copying.h - a copy of a feed's table for a snapshot, in steps between those of
- *publishers
+ * publishers
  *
  *	none --begin--> walking --step, step, ..--> walked --take--> none
  *
@@ -13,17 +13,18 @@
  * Why that is exact.  Let S0 be the newest event that the table has when the walk
  * begins, S1 any event that ends a transaction and is not older than the newest that
  * the table has when the walk ends.  The copy keeps entries whose seq is at most S0;
- *the events of (S0, S1] are laid over it, in order.  Now take any key:
+ * the events of (S0, S1] are laid over it, in order.  Now take any key:
  *
  * - An event of (S0, S1] puts or deletes it.  The newest of these says everything of
- *the key as of S1 - value, seq, time, what ends it, or that it is gone - and whatever
- *the copy has of it is covered.
+ *   the key as of S1 - value, seq, time, what ends it, or that it is gone - and
+ *   whatever the copy has of it is covered.
  * - None does.  Every change of the table is an event: it gives an entry its seq, or
  *   takes it out.  So as of S1 the key has what it had as of S0.  If that is an entry,
  *   it was in the table, unchanged, at every step; it kept its place (store/table.h),
  *   which was in use at the begin; the walk comes by each of those places, once; and
- *its seq is at most S0: the copy has it, once.  If it is none, an entry that the walk
- *saw would have been put later: by an event behind S1, and so behind S0, and not kept.
+ *   its seq is at most S0: the copy has it, once.  If it is none, an entry that the
+ *   walk saw would have been put later: by an event behind S1, and so behind S0, and
+ *   not kept.
  *
  * When the table grows or shrinks, entries change their buckets, not their places.  No
  * step is amid a transaction, and one that is aborted has put every entry back where it

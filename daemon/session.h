@@ -11,7 +11,7 @@
  *	   any  --- QUIT, not the protocol, over a limit --->  closing
  *
  *	   any  --- a feed that is being renewed --->  held  --- it is done --->  as
- *before
+ * before
  *
  * One that is held runs nothing and keeps what comes; renew.h has why.
  *

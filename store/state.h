@@ -6,7 +6,7 @@
  *		which it began in decimal
  *	state	"clean", "open", "synced" (open, and nothing is visible before it is on
  *		disk) or "cut", the boot it was written in, and with "clean" the seq
- *that was to come next: then a log that ends elsewhere has lost something
+ * that was to come next: then a log that ends elsewhere has lost something
  *	floor	two seqs: everything below the first was let go by a trim, below the
  *		second for its age, though segments may still hold it; no file: nothing
  *
