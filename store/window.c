@@ -49,11 +49,11 @@ static bool open_map(struct rt_window *w, int fd, uint64_t size)
 }
 
 /* They stay in memory, as part of the file. */
-static void let_go(struct rt_window *w, uint64_t upto)
+static void let_go(struct rt_window *w, uint64_t end)
 {
-	if (upto > w->left)
-		(void)madvise(w->map + w->left, upto - w->left, MADV_DONTNEED);
-	w->left = rt_max(w->left, upto);
+	if (end > w->left)
+		(void)madvise(w->map + w->left, end - w->left, MADV_DONTNEED);
+	w->left = rt_max(w->left, end);
 }
 
 bool rt_window_wants(struct rt_window *w, int fd, uint64_t offset, uint64_t end,
@@ -62,7 +62,7 @@ bool rt_window_wants(struct rt_window *w, int fd, uint64_t offset, uint64_t end,
 	uint64_t page, from, to;
 
 	w->ahead = rt_max(w->ahead, RT_WINDOW_LEAST);
-	if (w->unfit || w->asked > w->ready || offset >= end ||
+	if (!w->is_used || w->unfit || w->asked > w->ready || offset >= end ||
 	    w->ready >= rt_min(offset + w->ahead / 2, end))
 		return false;
 	page = page_size();
@@ -96,9 +96,10 @@ void rt_window_got(struct rt_window *w, int result)
 
 uint8_t *rt_window_at(struct rt_window *w, uint64_t offset, size_t len)
 {
-	if (RT_LIKELY(w->map && offset + len <= w->ready))
+	w->is_used = len <= RT_WINDOW_BATCH;
+	if (RT_LIKELY(w->is_used && w->map && offset + len <= w->ready))
 		return w->map + offset;
-	if (w->map)
+	if (w->is_used && w->map)
 		w->ahead = rt_min(2 * w->ahead, RT_WINDOW_MOST);
 	return NULL;
 }
@@ -121,7 +122,7 @@ void rt_window_close(struct rt_window *w)
 {
 	if (w->map)
 		(void)munmap(w->map, w->size);
-	*w = (struct rt_window){ .ahead = w->ahead };
+	*w = (struct rt_window){ .ahead = w->ahead, .is_used = w->is_used };
 }
 
 bool rt_window_fault(struct rt_window *w, const void *addr)

@@ -15,6 +15,9 @@
  * file systems where a store to those cannot fail.  What is not ready is written by
  * pwrite(2), and whatever goes wrong here means no more than that it always is.
  *
+ * For small batches only: of a large one the call is a small part, and whoever makes
+ * its pages ready has to do that on some processor while the log grows fast.
+ *
  * Pages behind the log are let go early: a sync of the file write-protects those that
  * are mapped, one by one, and interrupts the writer for each.
  *
@@ -29,6 +32,7 @@
 
 #define RT_WINDOW_LEAST (UINT64_C(64) << 10) /* bytes to have ready ahead, */
 #define RT_WINDOW_MOST  (UINT64_C(1) << 20)  /* more each time it was not enough */
+#define RT_WINDOW_BATCH (UINT64_C(2) << 10)  /* larger ones are written */
 
 struct rt_window {
 	uint8_t *map; /* from the first byte of the file; NULL: none */
@@ -37,6 +41,7 @@ struct rt_window {
 	uint64_t ready;
 	uint64_t asked; /* more than ready: somebody is about it */
 	uint64_t ahead;
+	bool is_used;       /* for the newest batch, or would have been */
 	bool unfit;         /* this file is to have none */
 	volatile bool torn; /* somebody truncated the file under it */
 };
@@ -52,7 +57,7 @@ bool rt_window_wants(struct rt_window *window, int fd, uint64_t offset, uint64_t
 /* A late answer for a window that was closed is passed over. */
 void rt_window_got(struct rt_window *window, int result);
 
-/* Where @len bytes at @offset are to be stored; NULL: to be written. */
+/* Where a batch of @len bytes at @offset is to be stored; NULL: to be written. */
 uint8_t *rt_window_at(struct rt_window *window, uint64_t offset, size_t len);
 
 /* Stores there; -EIO if the file has lost that part meanwhile. */

@@ -89,7 +89,7 @@ static void segments_follow_each_other(void **state)
 
 	open_counting(rig, RT_LOG_MEMORY);
 	for (unsigned i = 0; i < 6000; i++) {
-		t_ok(lr_try_append(rig, 1 + i % 40));
+		t_ok(lr_try_append(rig, 1 + i % 8));
 		if (!first)
 			first = rig->log.segment_first;
 		if (i % 3)
@@ -189,6 +189,29 @@ static void a_late_answer_is_passed_over(void **state)
 	assert_true(rt_log_wants_pages(log, &pages));
 }
 
+/* Then nothing is asked for either, until there are small ones again. */
+static void large_batches_are_written(void **state)
+{
+	struct logrig *rig = *state;
+	struct iovec pages;
+	unsigned n;
+
+	open_counting(rig, RT_LOG_OS);
+	lr_append(rig, 1);
+	assert_true(fetch(&rig->log) > 0);
+	n = io_calls.n_writes;
+	for (unsigned i = 0; i < 20; i++)
+		t_ok(lr_try_append(rig, 60));
+	assert_true(rig->batch.len > RT_WINDOW_BATCH);
+	assert_int_equal(io_calls.n_writes, n + 20);
+	assert_int_equal(io_calls.n_stores, 0);
+	assert_false(rt_log_wants_pages(&rig->log, &pages));
+	lr_append(rig, 1);
+	assert_true(fetch(&rig->log) > 0);
+	lr_append(rig, 1);
+	assert_int_equal(io_calls.n_stores, 1);
+}
+
 /* Not for a log that syncs each batch, nor with a layer that cannot store. */
 static void who_has_none(void **state)
 {
@@ -213,7 +236,7 @@ static void blocks_have_to_be_reserved(void **state)
 {
 	struct logrig *rig = *state;
 	int fd = open(t_path(rig->dir, "holes"), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-	struct rt_window window = { .map = NULL };
+	struct rt_window window = { .is_used = true };
 	struct iovec pages;
 
 	assert_true(fd >= 0);
@@ -257,7 +280,7 @@ static bool has_windows(void)
 {
 	char *dir = t_dir_new();
 	int fd = open(t_path(dir, "probe"), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-	struct rt_window window = { .map = NULL };
+	struct rt_window window = { .is_used = true };
 	struct iovec pages;
 	bool has = fd >= 0 && fallocate(fd, 0, 0, SEGMENT) == 0 &&
 		   rt_window_wants(&window, fd, 0, SEGMENT, &pages) &&
@@ -275,6 +298,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		T(what_is_stored_is_history),    T(segments_follow_each_other),
 		T(pages_are_asked_for_ahead),    T(an_answer_may_be_a_refusal),
+		T(a_late_answer_is_passed_over), T(large_batches_are_written),
 		T(a_late_answer_is_passed_over), T(who_has_none),
 		T(blocks_have_to_be_reserved),   T(a_segment_may_be_cut_under_it),
 	};
