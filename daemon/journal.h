@@ -47,12 +47,12 @@ struct rt_journal {
 	unsigned n_flights;
 	unsigned first_flight;
 	uint64_t flight_bytes;
-	bool has_offer;               /* the newest may be taken back */
 	struct rt_syncer *syncer;     /* NULL: batches are written by the caller */
 	struct rt_preparer *preparer; /* of segments to come, or NULL */
-	bool is_preparing;
-	uint64_t to_prepare;    /* bytes that it has not been told of */
-	bool has_loop;          /* there is somebody who syncs for `os` */
+	uint64_t to_prepare;          /* bytes that it has not been told of */
+	bool has_loop;                /* there is somebody who syncs for `os` */
+	bool has_offer;               /* the newest may be taken back */
+	bool is_preparing;            /* the preparer has begun */
 	bool is_rolling;        /* what gathers is for a segment that has to wait */
 	bool broken;            /* a batch was lost: nothing more is taken */
 	uint64_t round;         /* the newest that has ended */
