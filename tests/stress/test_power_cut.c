@@ -12,8 +12,6 @@
  */
 #include "tests/unit/logrig.h"
 
-#include <sys/mman.h>
-
 #include "store/build.h"
 
 #define N_BATCHES      70
@@ -145,13 +143,8 @@ static const struct rt_log_io recording = {
 /* As the kernel's worker does it, but for some that come too late. */
 static void fetch_pages(struct rt_log *log, struct t_random *random)
 {
-	struct iovec pages;
-
-	if (t_random_below(random, 3) && rt_log_wants_pages(log, &pages))
-		rt_window_got(&log->window, madvise(pages.iov_base, pages.iov_len,
-						    MADV_POPULATE_WRITE) < 0
-						    ? -errno
-						    : 0);
+	if (t_random_below(random, 3))
+		(void)lr_fetch(log);
 }
 
 /* The seq that a segment begins with, as its header says. */

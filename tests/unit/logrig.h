@@ -15,6 +15,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -168,6 +169,20 @@ __attribute__((unused)) static void lr_drop(struct logrig *rig)
 __attribute__((unused)) static void lr_close(struct logrig *rig)
 {
 	t_ok(rt_log_close(&rig->log, &rig->fault));
+}
+
+/* What the kernel's worker does for a daemon.  How many bytes were asked for. */
+__attribute__((unused)) static size_t lr_fetch(struct rt_log *log)
+{
+	struct iovec pages;
+
+	if (!rt_log_wants_pages(log, &pages))
+		return 0;
+	rt_window_got(&log->window,
+		      madvise(pages.iov_base, pages.iov_len, MADV_POPULATE_WRITE) < 0
+			      ? -errno
+			      : 0);
+	return pages.iov_len;
 }
 
 /* A batch of @n_txns transactions for the log's end. */

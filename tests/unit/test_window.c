@@ -35,20 +35,6 @@ static const struct rt_log_io counting = {
 	.store = count_store,
 };
 
-/* What the kernel's worker does.  Returns how many bytes were asked for. */
-static size_t fetch(struct rt_log *log)
-{
-	struct iovec pages;
-
-	if (!rt_log_wants_pages(log, &pages))
-		return 0;
-	rt_window_got(&log->window,
-		      madvise(pages.iov_base, pages.iov_len, MADV_POPULATE_WRITE) < 0
-			      ? -errno
-			      : 0);
-	return pages.iov_len;
-}
-
 static void open_counting(struct logrig *rig, uint32_t mode)
 {
 	memset(&io_calls, 0, sizeof(io_calls));
@@ -56,6 +42,28 @@ static void open_counting(struct logrig *rig, uint32_t mode)
 	rig->config.segment_size = SEGMENT;
 	rig->config.io = &counting;
 	lr_open(rig);
+}
+
+/* One that has asked for pages, and has them not yet. */
+static struct iovec open_asking(struct logrig *rig)
+{
+	struct iovec pages;
+
+	open_counting(rig, RT_LOG_OS);
+	lr_append(rig, 1);
+	assert_true(rt_log_wants_pages(&rig->log, &pages));
+	return pages;
+}
+
+/* Whoever opens it after a crash finds all of it. */
+static void all_is_history(struct logrig *rig)
+{
+	uint64_t next = rig->log.next;
+
+	lr_drop(rig);
+	rig->config.io = NULL;
+	lr_open(rig);
+	assert_int_equal(rig->seen + 1, next);
 }
 
 /* Readers, and whoever opens the log after a crash, find what was stored. */
@@ -66,11 +74,11 @@ static void what_is_stored_is_history(void **state)
 
 	open_counting(rig, RT_LOG_OS);
 	lr_append(rig, 1);
-	assert_true(fetch(&rig->log) > 0);
+	assert_true(lr_fetch(&rig->log) > 0);
 	n = io_calls.n_writes;
 	for (unsigned i = 0; i < 50; i++) {
 		lr_append(rig, 5);
-		(void)fetch(&rig->log);
+		(void)lr_fetch(&rig->log);
 	}
 	assert_int_equal(io_calls.n_stores, 250);
 	assert_int_equal(io_calls.n_writes, n);
@@ -93,15 +101,12 @@ static void segments_follow_each_other(void **state)
 		if (!first)
 			first = rig->log.segment_first;
 		if (i % 3)
-			(void)fetch(&rig->log);
+			(void)lr_fetch(&rig->log);
 	}
 	assert_true(rig->log.segment_first > first);
 	assert_true(io_calls.n_stores > 3000);
 	assert_true(io_calls.n_writes > 2);
-	lr_drop(rig);
-	rig->config.io = NULL;
-	lr_open(rig);
-	assert_int_equal(rig->seen + 1, rig->log.next);
+	all_is_history(rig);
 }
 
 /* Pages are asked for ahead of the log, one request at a time, more when it was late.
@@ -110,11 +115,8 @@ static void pages_are_asked_for_ahead(void **state)
 {
 	struct logrig *rig = *state;
 	struct rt_log *log = &rig->log;
-	struct iovec pages, more;
+	struct iovec pages = open_asking(rig), more;
 
-	open_counting(rig, RT_LOG_OS);
-	lr_append(rig, 1);
-	assert_true(rt_log_wants_pages(log, &pages));
 	assert_int_equal((uintptr_t)pages.iov_base % PAGE, 0);
 	assert_true(pages.iov_len >= RT_WINDOW_LEAST);
 	assert_false(rt_log_wants_pages(log, &more));
@@ -147,11 +149,8 @@ static void an_answer_may_be_a_refusal(void **state)
 {
 	struct logrig *rig = *state;
 	struct rt_log *log = &rig->log;
-	struct iovec pages;
+	struct iovec pages = open_asking(rig);
 
-	open_counting(rig, RT_LOG_OS);
-	lr_append(rig, 1);
-	assert_true(rt_log_wants_pages(log, &pages));
 	rt_window_got(&log->window, -EINTR);
 	assert_true(rt_log_wants_pages(log, &pages));
 	rt_window_got(&log->window, -EINVAL);
@@ -162,13 +161,10 @@ static void an_answer_may_be_a_refusal(void **state)
 
 	/* Another segment, another try. */
 	t_ok(rt_log_roll(log, &rig->fault));
-	assert_true(fetch(log) > 0);
+	assert_true(lr_fetch(log) > 0);
 	lr_append(rig, 1);
 	assert_int_equal(io_calls.n_stores, 1);
-	lr_drop(rig);
-	rig->config.io = NULL;
-	lr_open(rig);
-	assert_int_equal(rig->seen + 1, rig->log.next);
+	all_is_history(rig);
 }
 
 /* An answer that comes when the segment has been left is not one for the next. */
@@ -176,11 +172,8 @@ static void a_late_answer_is_passed_over(void **state)
 {
 	struct logrig *rig = *state;
 	struct rt_log *log = &rig->log;
-	struct iovec pages;
+	struct iovec pages = open_asking(rig);
 
-	open_counting(rig, RT_LOG_OS);
-	lr_append(rig, 1);
-	assert_true(rt_log_wants_pages(log, &pages));
 	t_ok(rt_log_roll(log, &rig->fault));
 	rt_window_got(&log->window, 0);
 	lr_append(rig, 1);
@@ -198,7 +191,7 @@ static void large_batches_are_written(void **state)
 
 	open_counting(rig, RT_LOG_OS);
 	lr_append(rig, 1);
-	assert_true(fetch(&rig->log) > 0);
+	assert_true(lr_fetch(&rig->log) > 0);
 	n = io_calls.n_writes;
 	for (unsigned i = 0; i < 20; i++)
 		t_ok(lr_try_append(rig, 60));
@@ -207,7 +200,7 @@ static void large_batches_are_written(void **state)
 	assert_int_equal(io_calls.n_stores, 0);
 	assert_false(rt_log_wants_pages(&rig->log, &pages));
 	lr_append(rig, 1);
-	assert_true(fetch(&rig->log) > 0);
+	assert_true(lr_fetch(&rig->log) > 0);
 	lr_append(rig, 1);
 	assert_int_equal(io_calls.n_stores, 1);
 }
@@ -264,7 +257,7 @@ static void a_segment_may_be_cut_under_it(void **state)
 
 	open_counting(rig, RT_LOG_OS);
 	lr_append(rig, 1);
-	assert_true(fetch(&rig->log) > 0);
+	assert_true(lr_fetch(&rig->log) > 0);
 	faulty = log;
 	assert_int_equal(sigaction(SIGBUS, &action, NULL), 0);
 	assert_int_equal(ftruncate(log->fd, PAGE), 0);
