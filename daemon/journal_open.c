@@ -9,7 +9,6 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <linux/futex.h>
-#include <stdatomic.h>
 #include <sys/stat.h>
 
 #include "daemon/log.h"
@@ -52,11 +51,6 @@ static void item_of(const struct rt_event *event, struct rt_item *ret)
 	};
 }
 
-static bool is_canceled(const struct rt_journal *j)
-{
-	return j->cancel && atomic_load_explicit(j->cancel, memory_order_relaxed);
-}
-
 /* All events of the ring. */
 static int visit_ring(const struct rt_journal *j,
 		      int (*visit)(void *arg, const struct rt_item *item), void *arg,
@@ -79,7 +73,7 @@ static int visit_ring(const struct rt_journal *j,
 			return RT_E_CORRUPT;
 		}
 		item_of(&event, &item);
-		r = is_canceled(j) ? -ECANCELED : visit(arg, &item);
+		r = rt_is_canceled(j->cancel) ? -ECANCELED : visit(arg, &item);
 		if (r < 0)
 			return r;
 	}
@@ -141,7 +135,8 @@ static int refill(struct rt_journal *j, const char *log_path, struct rt_fault *f
 		r = rt_log_reader_seek(&reader, from, fault);
 	while (!r &&
 	       (r = rt_log_reader_next(&reader, j->log.next - 1, fault, &data)) == 1) {
-		r = is_canceled(j) ? -ECANCELED : rt_journal_play(j, data, from);
+		r = rt_is_canceled(j->cancel) ? -ECANCELED
+					      : rt_journal_play(j, data, from);
 	}
 	return r < 0 ? r : 0;
 }

@@ -21,9 +21,7 @@
 
 static int go_on(void *arg)
 {
-	const _Atomic bool *cancel = arg;
-
-	return cancel && *cancel ? -ECANCELED : 0;
+	return rt_is_canceled(arg) ? -ECANCELED : 0;
 }
 
 int rt_snapshot_vet(int dir_fd, const char *log_path, uint64_t seq,

@@ -8,6 +8,7 @@
 #define RINGTAIL_SHM_BASE_H
 
 #include <assert.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -63,6 +64,13 @@ RT_INLINE uint64_t rt_round_up(uint64_t value, uint64_t to)
 RT_INLINE uint64_t rt_round_down(uint64_t value, uint64_t to)
 {
 	return value & ~(to - 1); /* likewise */
+}
+
+/* Has another thread said that what is being done is wanted no more?  NULL: it cannot.
+ */
+RT_INLINE bool rt_is_canceled(const _Atomic bool *cancel)
+{
+	return cancel && atomic_load_explicit(cancel, memory_order_relaxed);
 }
 
 RT_INLINE bool rt_is_pow2(uint64_t value)

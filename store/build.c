@@ -8,7 +8,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
-#include <stdatomic.h>
 #include <sys/stat.h>
 
 #include "shm/segment.h"
@@ -162,8 +161,7 @@ static int canceled(const struct builder *b)
 {
 	const struct rt_build *build = b->build;
 
-	if (!build->cancel ||
-	    !atomic_load_explicit(build->cancel, memory_order_relaxed))
+	if (!rt_is_canceled(build->cancel))
 		return 0;
 	rt_fault_set(b->fault, "feed '%s': the snapshot was canceled", build->name);
 	return -ECANCELED;

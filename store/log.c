@@ -340,7 +340,7 @@ static int put(struct rt_log *log, int fd, const struct rt_batch *batch,
 {
 	int r;
 
-	if (!rt_window_at(&log->window, offset, batch->len))
+	if (!rt_window_takes(&log->window, offset, batch->len))
 		return rt_log_write(log, fd, batch, offset, ret_sync_failed);
 	r = rt_window_store(&log->window, log->config.io, fd, batch->data, batch->len,
 			    offset);

@@ -3,7 +3,6 @@
 
 #include <errno.h>
 #include <inttypes.h>
-#include <stdatomic.h>
 #include <sys/stat.h>
 
 #include "shm/segment.h"
@@ -124,7 +123,7 @@ static int check_bytes(struct rt_log_reader *reader, uint64_t next, uint64_t max
 	int r;
 
 	while ((r = rt_log_reader_step(reader, &data)) == 1) {
-		if (cancel && atomic_load_explicit(cancel, memory_order_relaxed))
+		if (rt_is_canceled(cancel))
 			return -ECANCELED;
 		if (reader->offset - from >= max_bytes)
 			return 1;

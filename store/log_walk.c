@@ -8,7 +8,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
-#include <stdatomic.h>
 #include <sys/stat.h>
 
 #include "shm/segment.h"
@@ -224,8 +223,7 @@ static int check_end(struct rt_walk *walk, uint64_t next, struct rt_fault *fault
 
 static bool is_canceled(const struct rt_walk *walk)
 {
-	return walk->base && walk->base->cancel &&
-	       atomic_load_explicit(walk->base->cancel, memory_order_relaxed);
+	return walk->base && rt_is_canceled(walk->base->cancel);
 }
 
 static int walk_batches(struct rt_walk *walk, struct rt_fault *fault)

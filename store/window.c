@@ -44,7 +44,6 @@ static bool open_map(struct rt_window *w, int fd, uint64_t size)
 		return false;
 	w->map = map;
 	w->size = size;
-	w->left = w->ready = w->asked = 0;
 	return true;
 }
 
@@ -94,14 +93,14 @@ void rt_window_got(struct rt_window *w, int result)
 	w->unfit = true;
 }
 
-uint8_t *rt_window_at(struct rt_window *w, uint64_t offset, size_t len)
+bool rt_window_takes(struct rt_window *w, uint64_t offset, size_t len)
 {
 	w->is_used = len <= RT_WINDOW_BATCH;
 	if (RT_LIKELY(w->is_used && w->map && offset + len <= w->ready))
-		return w->map + offset;
+		return true;
 	if (w->is_used && w->map)
 		w->ahead = rt_min(2 * w->ahead, RT_WINDOW_MOST);
-	return NULL;
+	return false;
 }
 
 int rt_window_store(struct rt_window *w, const struct rt_log_io *io, int fd,

@@ -57,8 +57,8 @@ bool rt_window_wants(struct rt_window *window, int fd, uint64_t offset, uint64_t
 /* A late answer for a window that was closed is passed over. */
 void rt_window_got(struct rt_window *window, int result);
 
-/* Where a batch of @len bytes at @offset is to be stored; NULL: to be written. */
-uint8_t *rt_window_at(struct rt_window *window, uint64_t offset, size_t len);
+/* Is a batch of @len bytes at @offset to be stored?  Else it is to be written. */
+bool rt_window_takes(struct rt_window *window, uint64_t offset, size_t len);
 
 /* Stores there; -EIO if the file has lost that part meanwhile. */
 int rt_window_store(struct rt_window *window, const struct rt_log_io *io, int fd,
