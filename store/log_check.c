@@ -174,10 +174,10 @@ static int check_one(struct rt_log_reader *reader, struct rt_kind *kind,
 
 	if (!r)
 		r = rt_kind_check(kind, reader, fault);
-	if (!r && fstat(reader->fd, &st) < 0)
-		r = unreadable(reader, -errno, fault);
 	if (r < 0)
 		return r;
+	if (fstat(reader->fd, &st) < 0)
+		return unreadable(reader, -errno, fault);
 	size = (uint64_t)st.st_size;
 	bytes = rt_min(size, *left);
 	*left -= bytes;
