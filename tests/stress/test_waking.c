@@ -29,6 +29,7 @@
 #define LIMIT_NS    INT64_C(5000000000)
 #define TOO_LONG_NS UINT64_C(900000000)
 #define SLEEPERS    12
+#define LATE        60000 /* turns of a loop: some balls come back late */
 
 static uint64_t seed;
 static unsigned rounds = 100000;
@@ -122,6 +123,8 @@ static bool serve(struct ringtail_writer *writer, unsigned round,
 {
 	uint64_t chance = t_random_below(random, 16);
 
+	if (chance == 2)
+		dither = LATE; /* so that the other side does sleep */
 	for (uint64_t i = t_random_below(random, dither); i; i--)
 		rt_compiler_barrier(); /* so that the moment is another one each time */
 	if (chance == 0 && ringtail_put(writer, "noise/a", 7, "x", 1, 0) < 0)
@@ -175,6 +178,7 @@ static void *shared_memory(size_t size)
 static void ping_pong(struct game *g, int (*disturb)(void *arg))
 {
 	char *dir = t_dir_new();
+	uint64_t sleeps = 0;
 	int pid, disturber = 0, r;
 
 	g->dir = dir;
@@ -196,10 +200,10 @@ static void ping_pong(struct game *g, int (*disturb)(void *arg))
 			      g->waits[i].n, g->waits[i].sleeps,
 			      g->waits[i].sum_ns / g->waits[i].n,
 			      g->waits[i].longest_ns);
-		assert_true(g->waits[i].sleeps > g->rounds / 10 || g->spinning ||
-			    g->forgiven);
 		assert_true(g->waits[i].late <= g->forgiven);
+		sleeps += g->waits[i].sleeps;
 	}
+	assert_true(sleeps > g->rounds / 100); /* else nothing was shown */
 	(void)munmap(g->waits, 2 * sizeof(struct waits));
 	t_dir_drop(dir);
 }
