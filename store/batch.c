@@ -119,6 +119,14 @@ int rt_batch_add(struct rt_batch *batch, uint8_t op, uint8_t flags, const void *
 				  NULL);
 }
 
+static void count(struct rt_batch *batch, uint32_t n_events, uint64_t time_ns)
+{
+	if (!batch->n_txns++)
+		batch->time_ns = time_ns;
+	batch->n_events += n_events;
+	batch->last_ns = time_ns;
+}
+
 void rt_batch_end(struct rt_batch *batch, uint64_t time_ns)
 {
 	struct rt_log_txn *txn = (void *)(batch->data + batch->txn_at);
@@ -129,52 +137,61 @@ void rt_batch_end(struct rt_batch *batch, uint64_t time_ns)
 		return;
 	}
 	/* In place: a copy from the stack would wait for all stores before it. */
-	txn->time_ns = time_ns;
 	txn->n_events = batch->txn_events;
+	txn->mark = 0;
 	txn->reserved = 0;
+	txn->time_ns = time_ns;
 	txn->size = batch->len - batch->txn_at;
-	batch->n_txns++;
-	batch->n_events += batch->txn_events;
-	batch->last_ns = time_ns;
 	batch->txn_at = 0;
+	count(batch, batch->txn_events, time_ns);
+}
+
+static int add_one(struct rt_batch *batch, uint8_t op, uint8_t flags, const void *key,
+		   size_t key_len, const void *value, size_t value_len,
+		   uint64_t time_ns)
+{
+	int r = rt_batch_begin(batch);
+
+	if (r < 0)
+		return r;
+	r = rt_batch_add(batch, op, flags, key, key_len, value, value_len);
+	if (r < 0)
+		rt_batch_abort(batch);
+	else
+		rt_batch_end(batch, time_ns);
+	return r;
 }
 
 int rt_batch_one(struct rt_batch *batch, uint8_t op, uint8_t flags, const void *key,
 		 size_t key_len, const void *value, size_t value_len, uint64_t time_ns)
 {
-	size_t used = sizeof(struct rt_log_txn) + sizeof(struct rt_log_event) +
-		      key_len + value_len;
-	size_t size = rt_round_up(used, RT_WORD);
+	uint64_t later_ns = batch->n_txns ? time_ns - batch->time_ns : 0;
+	size_t size =
+		rt_round_up(sizeof(struct rt_log_alone) + key_len + value_len, RT_WORD);
 	static const uint64_t zero;
-	struct rt_log_txn *txn;
-	struct rt_log_event *event;
+	struct rt_log_alone *alone;
 	int r;
 
 	assert(!batch->txn_at && key_len && key_len <= UINT16_MAX &&
 	       value_len <= UINT32_MAX);
+	if (RT_UNLIKELY(later_ns > UINT32_MAX))
+		return add_one(batch, op, flags, key, key_len, value, value_len,
+			       time_ns);
 	r = grow(batch, size);
 	if (r < 0)
 		return r;
-	txn = (void *)(batch->data + batch->len);
-	event = (void *)(txn + 1);
-	memcpy((uint8_t *)txn + size - sizeof(zero), &zero, sizeof(zero));
-	txn->time_ns = time_ns;
-	txn->n_events = 1;
-	txn->reserved = 0;
-	txn->size = size;
-	event->value_len = (uint32_t)value_len;
-	event->prev_len = 0;
-	event->key_len = (uint16_t)key_len;
-	event->op = op;
-	event->flags = flags;
-	event->ext_len = 0;
-	memcpy(event + 1, key, key_len);
+	alone = (void *)(batch->data + batch->len);
+	memcpy((uint8_t *)alone + size - sizeof(zero), &zero, sizeof(zero));
+	alone->value_len = (uint32_t)value_len;
+	alone->key_len = (uint16_t)key_len;
+	alone->op = op;
+	alone->flags = flags;
+	alone->later_ns = (uint32_t)later_ns;
+	memcpy(alone + 1, key, key_len);
 	if (value_len)
-		memcpy((uint8_t *)(event + 1) + key_len, value, value_len);
+		memcpy((uint8_t *)(alone + 1) + key_len, value, value_len);
 	batch->len += size;
-	batch->n_txns++;
-	batch->n_events++;
-	batch->last_ns = time_ns;
+	count(batch, 1, time_ns);
 	return 0;
 }
 
@@ -193,11 +210,11 @@ void rt_batch_seal(struct rt_batch *batch, uint64_t salt, uint64_t synced_seq)
 		.size = batch->len,
 		.first_seq = batch->first_seq,
 		.n_events = batch->n_events,
+		.time_ns = batch->time_ns,
 		.synced_seq = synced_seq,
 	};
 
 	assert(batch->n_txns && !batch->txn_at);
-	memcpy(&header.time_ns, batch->data + sizeof(header), sizeof(header.time_ns));
 	memcpy(batch->data, &header, sizeof(header));
 	header.check = check_of(batch->data, &header, salt);
 	memcpy(batch->data, &header, sizeof(header));
@@ -235,6 +252,7 @@ void rt_batch_open(const uint8_t *data, struct rt_batch_cursor *ret)
 		.end = data + header.size,
 		.txn_end = data + sizeof(header),
 		.seq = header.first_seq,
+		.batch_ns = header.time_ns,
 	};
 }
 
@@ -247,13 +265,32 @@ static bool next_txn(struct rt_batch_cursor *c)
 		return false;
 	size = RT_MEMBER(struct rt_log_txn, size, c->at);
 	c->txn_size = RT_MEMBER(struct rt_log_txn, n_events, c->at);
-	if (size > left || size <= sizeof(struct rt_log_txn) || size % RT_WORD ||
-	    !c->txn_size)
+	if (RT_MEMBER(struct rt_log_txn, mark, c->at) || size > left ||
+	    size <= sizeof(struct rt_log_txn) || size % RT_WORD || !c->txn_size)
 		return false;
 	c->time_ns = RT_MEMBER(struct rt_log_txn, time_ns, c->at);
 	c->txn_end = c->at + size;
 	c->at += sizeof(struct rt_log_txn);
 	c->txn_index = 0;
+	return true;
+}
+
+static bool next_alone(struct rt_batch_cursor *c, struct rt_item *ret)
+{
+	size_t size = rt_batch_peek_alone(c, ret);
+
+	if (!size)
+		return false;
+	ret->seq = c->seq;
+	ret->value = ret->key + ret->key_len;
+	ret->prev = ret->value + ret->value_len;
+	ret->prev_len = 0;
+	ret->ext = ret->prev;
+	ret->ext_len = 0;
+	ret->txn_index = 0;
+	ret->txn_size = 1;
+	c->txn_index = c->txn_size = 1;
+	rt_batch_pass(c, size);
 	return true;
 }
 
@@ -264,6 +301,8 @@ int rt_batch_next(struct rt_batch_cursor *c, struct rt_item *ret)
 			return -1;
 		if (c->at == c->end)
 			return 0;
+		if (next_alone(c, ret))
+			return 1;
 		if (!next_txn(c))
 			return -1;
 	}

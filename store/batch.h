@@ -21,7 +21,8 @@ struct rt_batch {
 	uint64_t first_seq;
 	uint64_t n_events;
 	uint32_t n_txns;
-	uint64_t last_ns;    /* time of its newest transaction */
+	uint64_t time_ns;    /* of its first transaction */
+	uint64_t last_ns;    /* of its newest */
 	size_t txn_at;       /* where the open transaction begins; 0: none */
 	uint32_t txn_events; /* in it so far */
 };
@@ -90,8 +91,8 @@ struct rt_item {
 struct rt_batch_cursor {
 	const uint8_t *at, *end; /* of the batch */
 	const uint8_t *txn_end;
-	uint64_t seq; /* of the next event */
-	uint64_t time_ns;
+	uint64_t seq;               /* of the next event */
+	uint64_t batch_ns, time_ns; /* of the batch, of the transaction */
 	uint32_t txn_index, txn_size;
 };
 
@@ -107,32 +108,30 @@ void rt_batch_open(const uint8_t *data, struct rt_batch_cursor *ret);
 int rt_batch_next(struct rt_batch_cursor *cursor, struct rt_item *ret);
 
 /*
- * The usual case at once: the next event, if it is a transaction of its own with key
- * and value only.  Its size in the batch, for rt_batch_pass(); 0 if anything is not as
- * usual, which rt_batch_next() knows.  The cursor stays.
+ * The usual case at once: the next event, if it is alone.  Its size in the batch, for
+ * rt_batch_pass(); 0 if it is not, or nonsense, which rt_batch_next() knows.  The
+ * cursor stays.
  */
 RT_INLINE size_t rt_batch_peek_alone(const struct rt_batch_cursor *cursor,
 				     struct rt_item *ret)
 {
-	const uint8_t *txn = cursor->at, *event = txn + sizeof(struct rt_log_txn);
-	size_t left = (size_t)(cursor->end - cursor->at), used, size;
+	const uint8_t *at = cursor->at;
+	size_t left = (size_t)(cursor->end - at), size;
 
-	if (txn != cursor->txn_end || cursor->txn_index != cursor->txn_size ||
-	    left < sizeof(struct rt_log_txn) + sizeof(struct rt_log_event))
+	if (at != cursor->txn_end || cursor->txn_index != cursor->txn_size ||
+	    left < sizeof(struct rt_log_alone))
 		return 0;
-	ret->value_len = RT_MEMBER(struct rt_log_event, value_len, event);
-	ret->key_len = RT_MEMBER(struct rt_log_event, key_len, event);
-	ret->op = RT_MEMBER(struct rt_log_event, op, event);
-	ret->flags = RT_MEMBER(struct rt_log_event, flags, event);
-	ret->time_ns = RT_MEMBER(struct rt_log_txn, time_ns, txn);
-	ret->key = event + sizeof(struct rt_log_event);
-	used = sizeof(struct rt_log_event) + ret->key_len + (size_t)ret->value_len;
-	size = sizeof(struct rt_log_txn) + rt_round_up(used, RT_WORD);
-	if (RT_MEMBER(struct rt_log_txn, n_events, txn) != 1 ||
-	    RT_MEMBER(struct rt_log_txn, size, txn) != size || size > left ||
-	    RT_MEMBER(struct rt_log_event, prev_len, event) ||
-	    RT_MEMBER(struct rt_log_event, ext_len, event) || !ret->key_len ||
-	    ret->op < RT_OP_PUT || ret->op > RT_OP_MESSAGE)
+	ret->value_len = RT_MEMBER(struct rt_log_alone, value_len, at);
+	ret->key_len = RT_MEMBER(struct rt_log_alone, key_len, at);
+	ret->op = RT_MEMBER(struct rt_log_alone, op, at);
+	ret->flags = RT_MEMBER(struct rt_log_alone, flags, at);
+	ret->time_ns = cursor->batch_ns + RT_MEMBER(struct rt_log_alone, later_ns, at);
+	ret->key = at + sizeof(struct rt_log_alone);
+	size = rt_round_up(sizeof(struct rt_log_alone) + ret->key_len +
+				   (size_t)ret->value_len,
+			   RT_WORD);
+	if (!ret->key_len || size > left || ret->op < RT_OP_PUT ||
+	    ret->op > RT_OP_MESSAGE)
 		return 0;
 	return size;
 }

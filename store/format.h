@@ -2,7 +2,7 @@
 /*
  * format.h - the bytes of the log
  *
- * Log format 1.  A log is a folder:
+ * Log format 2.  A log is a folder:
  *
  *	00000000000000000001.log   segments, named by their first seq in decimal
  *	00000000000000000001.idx   where in the segment which seq begins; a hint
@@ -18,10 +18,10 @@
  *	        | struct rt_log_header     |  constant
  *	  4096  +--------------------------+
  *	        | batch                    |  struct rt_log_batch, then transactions:
- *	        |   txn                    |    struct rt_log_txn, then its events:
- *	        |     event, event, ...    |      struct rt_log_event, key, value,
- *	        |   txn ...                |      previous value, extension, padding
- *	        | batch ...                |
+ *	        |   alone                  |    struct rt_log_alone, key, value,
+ *padding; |   txn                    |    or struct rt_log_txn, then its events: |
+ *event, event, ...    |      struct rt_log_event, key, value, |   alone, txn ... |
+ *previous value, extension, padding | batch ...                |
  *	        +--------------------------+  zeros up to the end of the file
  *
  * Everything is aligned to 8 and in host order.  A batch is what one write puts
@@ -36,7 +36,7 @@
 
 #define RT_LOG_MAGIC       UINT64_C(0x31676f4c6c696154) /* "TailLog1" in memory */
 #define RT_LOG_BATCH_MAGIC UINT32_C(0x68637442)         /* "Btch" in memory */
-#define RT_LOG_FORMAT      1u
+#define RT_LOG_FORMAT      2u
 #define RT_LOG_START       4096u /* offset of the first batch */
 
 /* A batch is one write; also what a reader must have memory for. */
@@ -63,14 +63,25 @@ struct rt_log_batch {
 	uint64_t size;  /* bytes, this header included */
 	uint64_t first_seq;
 	uint64_t n_events;
-	uint64_t time_ns;    /* of its first transaction */
+	uint64_t time_ns;    /* of its first transaction; CLOCK_REALTIME */
 	uint64_t synced_seq; /* up to here everything was synced when it was written */
 };
 
+/* A transaction of one event with key and value only, as most are. */
+struct rt_log_alone {
+	uint32_t value_len;
+	uint16_t key_len; /* not 0 */
+	uint8_t op;
+	uint8_t flags;
+	uint32_t later_ns; /* than the batch's time_ns */
+};
+
+/* Any other, and what is later than that can say, or earlier. */
 struct rt_log_txn {
-	uint64_t time_ns;
 	uint32_t n_events;
-	uint32_t reserved;
+	uint16_t mark; /* 0: where an event that is alone has key_len */
+	uint16_t reserved;
+	uint64_t time_ns;
 	uint64_t size; /* bytes, this header included */
 };
 
@@ -100,13 +111,17 @@ struct rt_log_index {
 	uint64_t offset;
 };
 
-static_assert(sizeof(struct rt_log_header) == 136, "log format 1");
-static_assert(sizeof(struct rt_log_batch) == 56, "log format 1");
-static_assert(sizeof(struct rt_log_txn) == 24, "log format 1");
-static_assert(sizeof(struct rt_log_event) == 16, "log format 1");
-static_assert(sizeof(struct rt_log_terms) == 16, "log format 1");
-static_assert(sizeof(struct rt_log_index) == 24, "log format 1");
-static_assert(offsetof(struct rt_log_batch, check) == 8, "log format 1");
-static_assert(offsetof(struct rt_log_header, check) == 128, "log format 1");
+static_assert(sizeof(struct rt_log_header) == 136, "log format 2");
+static_assert(sizeof(struct rt_log_batch) == 56, "log format 2");
+static_assert(sizeof(struct rt_log_alone) == 12, "log format 2");
+static_assert(offsetof(struct rt_log_alone, key_len) ==
+		      offsetof(struct rt_log_txn, mark),
+	      "which of both it is");
+static_assert(sizeof(struct rt_log_txn) == 24, "log format 2");
+static_assert(sizeof(struct rt_log_event) == 16, "log format 2");
+static_assert(sizeof(struct rt_log_terms) == 16, "log format 2");
+static_assert(sizeof(struct rt_log_index) == 24, "log format 2");
+static_assert(offsetof(struct rt_log_batch, check) == 8, "log format 2");
+static_assert(offsetof(struct rt_log_header, check) == 128, "log format 2");
 
 #endif

@@ -3,8 +3,9 @@
  * fuzz_batch.c - a batch of the log with changes
  *
  * The first byte of an input: bit 0 repairs the checksum after the changes.  What
- * follows are changes (patches.h) to a batch of transactions of 1, 2 and 3 events.  A
- * batch that is accepted must be read to an end within its bytes, in order of seq.
+ * follows are changes (patches.h) to a batch of transactions of 1, 2 and 3 events, and
+ * one alone.  A batch that is accepted must be read to an end within its bytes, in
+ * order of seq.
  */
 #include <stdlib.h>
 
@@ -39,6 +40,7 @@ static uint8_t *make_batch(size_t *ret_len)
 					  "and a value", 3 + n + i) == 0);
 		rt_batch_end(&batch, 1000 * n);
 	}
+	must(rt_batch_one(&batch, RT_OP_PUT, 1, "alone", 5, "value", 5, 4000) == 0);
 	rt_batch_seal(&batch, SALT, FIRST - 1);
 	made = malloc(batch.len);
 	must(made);

@@ -81,6 +81,8 @@ static void add_batch(struct rt_log *log, unsigned n)
 		must(rt_batch_add(&batch, RT_OP_PUT, 0, "key", 3, "value", i) == 0);
 		must(rt_batch_add(&batch, RT_OP_DELETE, 0, "other", 5, "", 0) == 0);
 		rt_batch_end(&batch, log->next * 100);
+		must(rt_batch_one(&batch, RT_OP_PUT, 0, "alone", 5, "value", 5,
+				  log->next * 100 + i) == 0);
 	}
 	must(rt_log_append(log, &batch, NULL) == 0);
 	rt_batch_fini(&batch);

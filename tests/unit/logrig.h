@@ -113,6 +113,11 @@ __attribute__((unused)) static void lr_add_txn(struct rt_batch *batch)
 	uint8_t value[64];
 	char key[32];
 
+	if (size == 1) {
+		t_ok(rt_batch_one(batch, lr_op(first), 0, key, lr_key(first, key),
+				  value, lr_value(first, value), lr_time(first)));
+		return;
+	}
 	t_ok(rt_batch_begin(batch));
 	for (uint64_t seq = first; seq < first + size; seq++)
 		t_ok(rt_batch_add(batch, lr_op(seq), 0, key, lr_key(seq, key), value,

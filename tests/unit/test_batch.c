@@ -40,6 +40,22 @@ static int read_back(const struct rt_batch *batch)
 	return r < 0 ? r : n;
 }
 
+static void assert_items_equal(const struct rt_item *a, const struct rt_item *b)
+{
+	assert_int_equal(a->seq, b->seq);
+	assert_int_equal(a->time_ns, b->time_ns);
+	assert_int_equal(a->op, b->op);
+	assert_int_equal(a->flags, b->flags);
+	assert_int_equal(a->key_len, b->key_len);
+	assert_memory_equal(a->key, b->key, b->key_len);
+	assert_int_equal(a->value_len, b->value_len);
+	assert_memory_equal(a->value, b->value, b->value_len);
+	assert_int_equal(a->prev_len, b->prev_len);
+	assert_int_equal(a->ext_len, b->ext_len);
+	assert_int_equal(a->txn_index, b->txn_index);
+	assert_int_equal(a->txn_size, b->txn_size);
+}
+
 static void what_goes_in_comes_out(void **state)
 {
 	struct rt_batch *batch = *state;
@@ -54,14 +70,18 @@ static void what_goes_in_comes_out(void **state)
 	assert_int_equal(batch->last_ns, lr_time(1000));
 }
 
-/* One event by the short way is the same bytes. */
+/* One event by the short way is the same event in fewer bytes. */
 static void one_is_begin_add_end(void **state)
 {
 	struct rt_batch *batch = *state;
+	struct rt_batch_cursor cursor, cursor_of_one;
+	struct rt_item item, item_of_one;
 	struct rt_batch one = { 0 };
 	uint8_t bytes[64];
+	int r;
 
-	memset(bytes, 'x', sizeof(bytes));
+	for (size_t i = 0; i < sizeof(bytes); i++)
+		bytes[i] = (uint8_t)i;
 	rt_batch_reset(&one, 1);
 	for (unsigned key_len = 1; key_len < 20; key_len++) {
 		for (unsigned value_len = 0; value_len < 20; value_len++) {
@@ -75,11 +95,53 @@ static void one_is_begin_add_end(void **state)
 	}
 	rt_batch_seal(batch, SALT, 0);
 	rt_batch_seal(&one, SALT, 0);
-	assert_int_equal(one.len, batch->len);
-	assert_memory_equal(one.data, batch->data, one.len);
+	assert_true(one.len < batch->len);
 	assert_int_equal(one.n_events, batch->n_events);
 	assert_int_equal(one.last_ns, batch->last_ns);
+
+	rt_batch_open(batch->data, &cursor);
+	rt_batch_open(one.data, &cursor_of_one);
+	while ((r = rt_batch_next(&cursor, &item)) == 1) {
+		assert_int_equal(rt_batch_next(&cursor_of_one, &item_of_one), 1);
+		assert_items_equal(&item_of_one, &item);
+	}
+	assert_int_equal(r, 0);
+	assert_int_equal(rt_batch_next(&cursor_of_one, &item_of_one), 0);
 	rt_batch_fini(&one);
+}
+
+/* A clock that was set back, or a batch of some seconds: then the time is whole. */
+static void one_comes_at_any_time(void **state)
+{
+	static const uint64_t times[] = {
+		LR_TIME,
+		LR_TIME + 1,
+		LR_TIME + UINT32_MAX,
+		LR_TIME + 1 + UINT32_MAX,
+		LR_TIME - 1,
+		0,
+		UINT64_MAX,
+		LR_TIME,
+	};
+	struct rt_batch *batch = *state;
+	struct rt_batch_cursor cursor;
+	struct rt_log_batch header;
+	struct rt_item item;
+
+	for (size_t i = 0; i < RT_N(times); i++)
+		t_ok(rt_batch_one(batch, RT_OP_PUT, 0, "key", 3, &i, sizeof(i),
+				  times[i]));
+	rt_batch_seal(batch, SALT, 0);
+	assert_true(rt_batch_valid(batch->data, batch->len, SALT, 1));
+	memcpy(&header, batch->data, sizeof(header));
+	assert_int_equal(header.time_ns, times[0]);
+	rt_batch_open(batch->data, &cursor);
+	for (size_t i = 0; i < RT_N(times); i++) {
+		assert_int_equal(rt_batch_next(&cursor, &item), 1);
+		assert_int_equal(item.time_ns, times[i]);
+		assert_memory_equal(item.value, &i, sizeof(i));
+	}
+	assert_int_equal(rt_batch_next(&cursor, &item), 0);
 }
 
 static void every_length_of_key_and_value(void **state)
@@ -160,9 +222,7 @@ static void the_usual_is_had_at_once(void **state)
 	struct rt_item item = { .key = NULL };
 	size_t size;
 
-	t_ok(rt_batch_begin(batch));
-	t_ok(rt_batch_add(batch, RT_OP_PUT, 0, "key", 3, "value", 5));
-	rt_batch_end(batch, 7);
+	t_ok(rt_batch_one(batch, RT_OP_PUT, 0, "key", 3, "value", 5, 7));
 	t_ok(rt_batch_begin(batch));
 	t_ok(rt_batch_add(batch, RT_OP_DELETE, 0, "a", 1, NULL, 0));
 	t_ok(rt_batch_add(batch, RT_OP_DELETE, 0, "b", 1, NULL, 0));
@@ -365,6 +425,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TB(what_goes_in_comes_out),
 		TB(one_is_begin_add_end),
+		TB(one_comes_at_any_time),
 		TB(every_length_of_key_and_value),
 		TB(terms_come_with_their_event_only),
 		TB(the_usual_is_had_at_once),

@@ -27,6 +27,13 @@ static int log_only(unsigned n_txns, unsigned size)
 	for (unsigned i = 0; i < n_txns; i++) {
 		uint64_t first = h.log.next + i * size;
 
+		if (size == 1) {
+			if (rt_batch_one(&h.batch, RT_OP_PUT, 0, key_of(first),
+					 strlen(key_of(first)), value,
+					 rig_value(first, value), time_of(first)) < 0)
+				return -ENOMEM;
+			continue;
+		}
 		if (rt_batch_begin(&h.batch) < 0)
 			return -ENOMEM;
 		for (uint64_t seq = first; seq < first + size; seq++)

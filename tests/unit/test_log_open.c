@@ -404,7 +404,7 @@ static void other_versions_are_refused(void **state)
 	set_header(rig, swap_magic);
 	set_header(rig, newer_format);
 	t_is(lr_try(rig), RT_E_VERSION);
-	assert_non_null(strstr(rig->fault.text, "format 2"));
+	assert_non_null(strstr(rig->fault.text, "format 3"));
 	set_header(rig, unknown_feature);
 	t_is(lr_try(rig), RT_E_VERSION);
 	set_header(rig, no_magic);
