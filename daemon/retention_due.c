@@ -1,18 +1,22 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * When a snapshot is made without being asked for.  What is written for it is the whole
- * state, whatever has changed; so the larger the state, the more log it has to be for.
+ * When a snapshot is made without being asked for.
+ *
+ * Each takes a processor, and writes the whole state, whatever has changed: so they
+ * should be rare.  A start reads the newest one and replays the log behind it: so that
+ * should not be long.  Where the state is small, a start has time for much log; where
+ * it is large, the snapshot is most of what a start has to do, and half as much log may
+ * be beside it.
  */
 #include "daemon/retention.h"
 
 #include "daemon/feed.h"
 
-#define NS_PER_S UINT64_C(1000000000)
-/* Bytes of log that are worth a snapshot: so many times its size, and at least ... */
-#define TIMES_ITS_SIZE 2u
-#define WORTH_IT       (UINT64_C(64) << 20)
-#define MUCH_MORE      (UINT64_C(64) << 20) /* behind that, with a quick start in mind */
-#define LEAST_PART     4u /* of retain_bytes: one snapshot for so much of it */
+#define NS_PER_S     UINT64_C(1000000000)
+#define STATE_COUNTS 4u /* times as much as log, for a start, by the byte */
+#define LEAST_PART   4u /* of snapshot_bytes and retain_bytes: one for so much of them \
+			 */
+#define MUCH_MORE (UINT64_C(48) << 20) /* behind that, with a quick start in mind */
 
 /* Is one wanted so that the limits, or somebody, can let go of more? */
 static bool is_in_the_way(const struct rt_feed *feed, uint64_t since, uint64_t age_ns)
@@ -38,15 +42,21 @@ static bool is_in_the_way(const struct rt_feed *feed, uint64_t since, uint64_t a
 
 /*
  * Bytes of log that a snapshot is made of, if nothing else asks for one: where a copy
- * can be made, so many that one pays.
+ * can be made, so many that one pays; and so few that the two that are kept are no
+ * reason to have more log than is wanted.
  */
 static uint64_t due_bytes(const struct rt_feed *feed)
 {
-	uint64_t due = rt_max(TIMES_ITS_SIZE * feed->retention.file_size, WORTH_IT);
+	const struct rt_feed_config *config = feed->config;
+	uint64_t most = config->snapshot_bytes, size = feed->retention.file_size;
+	uint64_t counts = rt_min(STATE_COUNTS * size, most);
+	uint64_t due = rt_max(rt_max(most - counts, size / 2), most / LEAST_PART);
 
 	if (rt_copying_is_small(feed))
 		due = rt_max(due, rt_copying_worth(feed));
-	return rt_min(due, feed->config->snapshot_bytes);
+	if (config->retain_bytes)
+		due = rt_min(due, config->retain_bytes / 2);
+	return rt_min(due, most);
 }
 
 uint64_t rt_retention_due_at(const struct rt_feed *feed)

@@ -80,7 +80,7 @@ static const struct setting feed_settings[] = {
 	{ "prev_value", KIND_WORD, FEED_AT(prev_value), 0, 0, "no", yes_no_words },
 	{ "max_age", KIND_COUNT, FEED_AT(max_age), 0, UINT32_MAX, "0", NULL },
 	{ "snapshot_bytes", KIND_BYTES, FEED_AT(snapshot_bytes), 64 * K, 1024 * T,
-	  "64M", NULL },
+	  "192M", NULL },
 	{ "snapshot_age", KIND_COUNT, FEED_AT(snapshot_age), 0, UINT32_MAX, "3600",
 	  NULL },
 	{ "start_check", KIND_BYTES, FEED_AT(start_check), 0, 1024 * T, "256M", NULL },

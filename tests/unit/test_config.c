@@ -166,7 +166,7 @@ static void what_a_log_takes_follows_from_where_it_is(void **state)
 	assert_int_equal(feed->durability, RT_LOG_MEMORY);
 	assert_int_equal(feed->segment_size, 4 << 20);
 	assert_int_equal(feed->retain_bytes, 32 << 20);
-	assert_int_equal(feed->snapshot_bytes, 64 << 20);
+	assert_int_equal(feed->snapshot_bytes, 192 << 20);
 	assert_int_equal(feed->snapshot_age, 3600);
 	assert_int_equal(feed->max_age, 0);
 

@@ -153,23 +153,30 @@ static void no_tick_is_waited_for(void **state)
 	assert_int_equal(kept()->look_at, UINT64_MAX); /* not again for the same */
 	rt_retention_look(feed());
 	assert_int_equal(kept()->n_made, 1);
-	assert_int_equal(kept()->look_at, kept()->newest_since + (128 << 10));
+	assert_int_equal(kept()->look_at,
+			 kept()->newest_since + (128 << 10) - 4 * kept()->file_size);
 }
 
 /*
- * A snapshot is written as a whole, and a copy made of all: so it is not for less than
- * twice as much of log, but for a state that is not copied anyway.
+ * A start reads the last one and the log behind it: together no more than the limit, or
+ * half as much log as that; not for less log than twice what has to be copied, unless
+ * it is not copied anyway; and not for more than half of what is kept.
  */
-static void the_larger_the_last_one_the_more_of_them(void **state)
+static void it_is_for_as_much_log_as_a_start_has_time_for(void **state)
 {
 	static const struct {
-		uint64_t file_size, keys, most, due; /* MiB */
+		uint64_t file_size, keys, most, retain, due; /* MiB */
 	} cases[] = {
-		{ 0, 0, 1000, 64 },     { 4, 0, 1000, 64 },    { 32, 0, 1000, 64 },
-		{ 33, 0, 1000, 66 },    { 100, 0, 1000, 200 }, { 499, 0, 1000, 998 },
-		{ 501, 0, 1000, 1000 }, { 4, 0, 20, 20 },      { 100, 0, 64, 64 },
-		{ 4, 31, 1000, 64 },    { 4, 40, 1000, 80 },   { 50, 40, 1000, 100 },
-		{ 4, 65, 1000, 64 },    { 4, 40, 64, 64 },
+		{ 0, 0, 192, 0, 192 },    { 12, 0, 192, 0, 144 },
+		{ 36, 0, 192, 0, 48 },    { 40, 0, 192, 0, 48 },
+		{ 100, 0, 192, 0, 50 },   { 384, 0, 192, 0, 192 },
+		{ 1000, 0, 192, 0, 192 }, { 100, 0, 1000, 0, 600 },
+		{ 250, 0, 1000, 0, 250 }, { 4, 0, 20, 0, 5 },
+		{ 12, 60, 192, 0, 144 },  { 36, 31, 192, 0, 62 },
+		{ 36, 64, 192, 0, 128 },  { 36, 65, 192, 0, 48 },
+		{ 36, 40, 64, 0, 64 },    { 12, 0, 192, 256, 128 },
+		{ 12, 0, 192, 400, 144 }, { 12, 0, 192, 8, 4 },
+		{ 36, 60, 192, 64, 32 },
 	};
 	struct rt_feed_config config = *feed()->config;
 	const struct rt_feed_config *own = feed()->config;
@@ -179,7 +186,6 @@ static void the_larger_the_last_one_the_more_of_them(void **state)
 
 	(void)state;
 	put(10);
-	config.retain_bytes = 0;
 	feed()->config = &config;
 	n_bytes = table->n_bytes;
 	n = table->n;
@@ -188,11 +194,12 @@ static void the_larger_the_last_one_the_more_of_them(void **state)
 		table->n_bytes = cases[i].keys << 20;
 		kept()->file_size = cases[i].file_size << 20;
 		config.snapshot_bytes = cases[i].most << 20;
+		config.retain_bytes = cases[i].retain << 20;
 		*since = kept()->newest_since + (cases[i].due << 20) - 1;
 		assert_false(rt_retention_is_due(feed()));
 		++*since;
 		assert_true(rt_retention_is_due(feed()));
-		*since += rt_min(2 * cases[i].due, UINT64_C(64)) << 20;
+		*since += rt_min(2 * cases[i].due, UINT64_C(48)) << 20;
 		--*since;
 		assert_false(rt_retention_is_urgent(feed()));
 		++*since;
@@ -477,7 +484,7 @@ int main(void)
 		T(who_asks_gets_one),
 		T(so_many_bytes_of_log_are_a_reason),
 		T(no_tick_is_waited_for),
-		T(the_larger_the_last_one_the_more_of_them),
+		T(it_is_for_as_much_log_as_a_start_has_time_for),
 		T(a_copy_is_made_of_what_is_small),
 		T(age_is_one_if_anything_changed),
 		T(nothing_goes_that_is_not_covered),
