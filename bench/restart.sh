@@ -10,7 +10,7 @@ set -euo pipefail
 
 ringtaild=${1:?path of ringtaild}
 rounds=${2:-3}
-requests=${3:-7000000}
+requests=${3:-8200000}
 
 dir=$(mktemp -d /dev/shm/rt-bench-XXXXXX)
 data=$(mktemp -d "${RINGTAIL_BENCH_DISK:-/var/tmp}/rt-bench-XXXXXX")

@@ -64,42 +64,32 @@ static int apply(struct rt_feed *feed, uint64_t hash, const struct rt_item *item
 	return 0;
 }
 
-static int apply_oldest(struct rt_rebuild *rebuild)
-{
-	size_t i = rebuild->n_out++ % RT_REBUILD_AHEAD;
-
-	return apply(rebuild->feed, rebuild->queue[i].hash, &rebuild->queue[i].item);
-}
-
 int rt_rebuild_end(struct rt_rebuild *rebuild)
 {
+	size_t n = rebuild->n;
 	int r = 0;
 
-	while (!r && rebuild->n_out < rebuild->n_in)
-		r = apply_oldest(rebuild);
+	rebuild->n = 0;
+	rt_table_expect(&rebuild->feed->table, rebuild->hashes, n);
+	for (size_t i = 0; i < n && !r; i++)
+		r = apply(rebuild->feed, rebuild->hashes[i], &rebuild->queue[i].item);
 	return r;
 }
 
+/* With bytes of its own: those of @item go with its batch. */
 static void enqueue(struct rt_rebuild *rebuild, uint64_t hash,
 		    const struct rt_item *item)
 {
-	struct rt_table *table = &rebuild->feed->table;
-	size_t i = rebuild->n_in++;
-	uint8_t *bytes = rebuild->queue[i % RT_REBUILD_AHEAD].bytes;
+	size_t i = rebuild->n++;
+	uint8_t *bytes = rebuild->queue[i].bytes;
 
-	rebuild->queue[i % RT_REBUILD_AHEAD].hash = hash;
-	rebuild->queue[i % RT_REBUILD_AHEAD].item = *item;
-	rebuild->queue[i % RT_REBUILD_AHEAD].item.key = bytes;
-	rebuild->queue[i % RT_REBUILD_AHEAD].item.value = bytes + item->key_len;
+	rebuild->hashes[i] = hash;
+	rebuild->queue[i].item = *item;
+	rebuild->queue[i].item.key = bytes;
+	rebuild->queue[i].item.value = bytes + item->key_len;
 	memcpy(bytes, item->key, item->key_len);
 	if (item->value_len)
 		memcpy(bytes + item->key_len, item->value, item->value_len);
-	rt_table_expect_bucket(table, hash);
-	/* The bucket of one that waits half as long has come meanwhile. */
-	if (i >= RT_REBUILD_AHEAD / 2) {
-		i -= RT_REBUILD_AHEAD / 2;
-		rt_table_expect_entry(table, rebuild->queue[i % RT_REBUILD_AHEAD].hash);
-	}
 }
 
 int rt_rebuild_event(void *arg, const struct rt_item *item)
@@ -118,8 +108,8 @@ int rt_rebuild_event(void *arg, const struct rt_item *item)
 		r = rt_rebuild_end(rebuild);
 		return r < 0 ? r : apply(feed, hash, item);
 	}
-	if (rebuild->n_in - rebuild->n_out == RT_REBUILD_AHEAD)
-		r = apply_oldest(rebuild);
+	if (rebuild->n == RT_REBUILD_AHEAD)
+		r = rt_rebuild_end(rebuild);
 	enqueue(rebuild, hash, item);
 	return r;
 }
@@ -130,7 +120,7 @@ int rt_rebuild_begin(void *arg, uint64_t seq, uint64_t n_entries)
 	struct rt_feed *feed = rebuild->feed;
 	int r;
 
-	rebuild->n_in = rebuild->n_out = 0;
+	rebuild->n = 0;
 	feed->journal.max_key = (uint32_t)feed->config->max_key;
 	rt_feed_forget(feed);
 	r = rt_table_init(&feed->table, feed->table.seed);

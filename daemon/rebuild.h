@@ -3,8 +3,8 @@
  * rebuild.h - the keys of a feed from a snapshot and the events since, or from events
  *
  * Most of what it costs is waiting for memory, since each event changes an entry that
- * is somewhere else.  So events queue up here, and the memory that an event will need
- * is asked for while those before it are applied.
+ * is somewhere else.  So events queue up here, and the memory that all of them will
+ * need is asked for at once.
  */
 #ifndef RINGTAIL_DAEMON_REBUILD_H
 #define RINGTAIL_DAEMON_REBUILD_H
@@ -17,10 +17,10 @@
 
 struct rt_rebuild {
 	struct rt_feed *feed;
-	size_t n_in, n_out; /* ever */
+	size_t n; /* in the queue */
+	uint64_t hashes[RT_REBUILD_AHEAD];
 	struct {
 		struct rt_item item;
-		uint64_t hash;
 		uint8_t bytes[RT_REBUILD_SMALL];
 	} queue[RT_REBUILD_AHEAD];
 };
