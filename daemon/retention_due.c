@@ -13,10 +13,9 @@
 #include "daemon/feed.h"
 
 #define NS_PER_S     UINT64_C(1000000000)
-#define STATE_COUNTS 4u /* times as much as log, for a start, by the byte */
-#define LEAST_PART   4u /* of snapshot_bytes and retain_bytes: one for so much of them \
-			 */
-#define MUCH_MORE (UINT64_C(48) << 20) /* behind that, with a quick start in mind */
+#define STATE_COUNTS 4u /* times as much as log, by the byte, for a start */
+#define LEAST_PART   4u /* of snapshot_bytes and retain_bytes: one for so much */
+#define MUCH_MORE    (UINT64_C(48) << 20) /* behind that: a start has to be quick */
 
 /* Is one wanted so that the limits, or somebody, can let go of more? */
 static bool is_in_the_way(const struct rt_feed *feed, uint64_t since, uint64_t age_ns)
