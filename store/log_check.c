@@ -334,7 +334,7 @@ int rt_log_pass_damage(struct rt_log_reader *reader, uint64_t seq)
 			;
 		if (r < 0)
 			return r;
-		if (reader->next >= seq) {
+		if (reader->offset != at && reader->next >= seq) {
 			reader->offset = at;
 			reader->next = header.first_seq;
 			return 1;

@@ -525,6 +525,45 @@ static void two_damages_in_its_own_segment(void **state)
 	assert_int_equal(rt_log_oldest(&rig->log), seq + 1);
 }
 
+/* Where the batch that begins with @seq is in the first segment. */
+static off_t offset_of(const struct logrig *rig, uint64_t seq)
+{
+	size_t len, at = RT_LOG_START;
+	char *bytes = t_read_file(lr_segment(rig, 1, ".log"), &len);
+	struct rt_log_batch header;
+
+	do {
+		assert_true(at + sizeof(header) <= len);
+		memcpy(&header, bytes + at, sizeof(header));
+		at += RT_WORD;
+	} while (header.magic != RT_LOG_BATCH_MAGIC || header.first_seq != seq);
+	free(bytes);
+	return (off_t)(at - RT_WORD);
+}
+
+/* A header that looks well is no batch: what is kept begins with a whole one. */
+static void what_is_damaged_itself_is_not_kept(void **state)
+{
+	struct logrig *rig = *state;
+	uint64_t seq, next, first, second, told;
+
+	one_segment(rig, 20, RT_LOG_START + 700, &seq, &next);
+	t_is(lr_try(rig), RT_E_CORRUPT);
+	first = told_before(rig);
+	spoil(lr_segment(rig, 1, ".log"),
+	      offset_of(rig, first) + (off_t)sizeof(struct rt_log_batch) + 24);
+	t_is(lr_try(rig), RT_E_CORRUPT);
+	second = told_before(rig);
+	assert_in_range(second, first + 1, seq);
+	t_is(rt_log_drop_before(rig->path, first, &rig->fault), -EINVAL);
+	assert_true(says(rig, "cannot be read"));
+	t_ok(rt_log_find_before(rig->path, &rig->fault, &told));
+	assert_int_equal(told, second);
+	t_ok(rt_log_drop_before(rig->path, second, &rig->fault));
+	t_ok(lr_try(rig));
+	assert_int_equal(rig->seen, next - 1);
+}
+
 static void what_no_snapshot_has_is_dropped_from_the_other_end(void **state)
 {
 	struct logrig *rig = *state;
@@ -697,6 +736,8 @@ int main(void)
 		T(what_is_damaged_below_can_be_dropped),
 		T(damage_below_it_in_its_own_segment_can_be_dropped),
 		T(two_damages_in_its_own_segment),
+		T(what_is_damaged_itself_is_not_kept),
+		T(what_is_damaged_itself_is_not_kept),
 		T(what_no_snapshot_has_is_dropped_from_the_other_end),
 		T(what_is_advised_helps),
 		T(the_state_is_never_dropped),
