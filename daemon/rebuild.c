@@ -110,7 +110,8 @@ int rt_rebuild_event(void *arg, const struct rt_item *item)
 	}
 	if (rebuild->n == RT_REBUILD_AHEAD)
 		r = rt_rebuild_end(rebuild);
-	enqueue(rebuild, hash, item);
+	if (!r)
+		enqueue(rebuild, hash, item);
 	return r;
 }
 
