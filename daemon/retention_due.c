@@ -32,7 +32,7 @@ static bool is_in_the_way(const struct rt_feed *feed, uint64_t since, uint64_t a
 	if (log->oldest == log->segment_first && !config->max_age)
 		return false; /* the newest segment stays anyway */
 	if (config->retain_bytes && log->n_bytes > config->retain_bytes &&
-	    since >= config->retain_bytes / LEAST_PART)
+	    since >= rt_max(config->retain_bytes / LEAST_PART, RT_LOG_SEGMENT_MIN))
 		return true;
 	if (config->retain_age && age_ns >= config->retain_age * NS_PER_S / LEAST_PART)
 		return true;
@@ -42,19 +42,20 @@ static bool is_in_the_way(const struct rt_feed *feed, uint64_t since, uint64_t a
 /*
  * Bytes of log that a snapshot is made of, if nothing else asks for one: where a copy
  * can be made, so many that one pays; and so few that the two that are kept are no
- * reason to have more log than is wanted.
+ * reason to have more log than is wanted, which goes by whole segments.
  */
 static uint64_t due_bytes(const struct rt_feed *feed)
 {
 	const struct rt_feed_config *config = feed->config;
 	uint64_t most = config->snapshot_bytes, size = feed->retention.file_size;
+	uint64_t segment_size = feed->journal.log.config.segment_size;
 	uint64_t counts = rt_min(STATE_COUNTS * size, most);
 	uint64_t due = rt_max(rt_max(most - counts, size / 2), most / LEAST_PART);
 
 	if (rt_copying_is_small(feed))
 		due = rt_max(due, rt_copying_worth(feed));
 	if (config->retain_bytes)
-		due = rt_min(due, config->retain_bytes / 2);
+		due = rt_min(due, rt_max(config->retain_bytes / 2, segment_size));
 	return rt_min(due, most);
 }
 

@@ -211,6 +211,25 @@ static void it_is_for_as_much_log_as_a_start_has_time_for(void **state)
 	feed()->config = own;
 }
 
+/* Whatever is wanted less than a segment: no more can go because of one. */
+static void it_is_for_a_segment_at_least(void **state)
+{
+	struct rt_feed_config config = *feed()->config;
+	const struct rt_feed_config *own = feed()->config;
+	uint64_t *since = &feed()->journal.log.n_since, was = *since;
+
+	(void)state;
+	put(10);
+	config.retain_bytes = 1;
+	feed()->config = &config;
+	*since = kept()->newest_since + (64 << 10) - 1;
+	assert_false(rt_retention_is_due(feed()));
+	++*since;
+	assert_true(rt_retention_is_due(feed()));
+	*since = was;
+	feed()->config = own;
+}
+
 /* One that is not much smaller, or larger than there is memory for, is not copied. */
 static void a_copy_is_made_of_what_is_small(void **state)
 {
@@ -485,6 +504,7 @@ int main(void)
 		T(so_many_bytes_of_log_are_a_reason),
 		T(no_tick_is_waited_for),
 		T(it_is_for_as_much_log_as_a_start_has_time_for),
+		T(it_is_for_a_segment_at_least),
 		T(a_copy_is_made_of_what_is_small),
 		T(age_is_one_if_anything_changed),
 		T(nothing_goes_that_is_not_covered),
