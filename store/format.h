@@ -18,15 +18,16 @@
  *	        | struct rt_log_header     |  constant
  *	  4096  +--------------------------+
  *	        | batch                    |  struct rt_log_batch, then transactions:
- *	        |   alone                  |    struct rt_log_alone, key, value,
- *padding; |   txn                    |    or struct rt_log_txn, then its events: |
- *event, event, ...    |      struct rt_log_event, key, value, |   alone, txn ... |
- *previous value, extension, padding | batch ...                |
+ *	        |   event                  |    struct rt_log_alone, key, value; or
+ *	        |   txn                    |    struct rt_log_txn, then its events:
+ *	        |     event, event, ...    |      struct rt_log_event, key, value,
+ *	        |   event, txn ...         |      previous value, extension
+ *	        | batch ...                |
  *	        +--------------------------+  zeros up to the end of the file
  *
- * Everything is aligned to 8 and in host order.  A batch is what one write puts
- * there, whole transactions, covered by one checksum; so either all of it is valid
- * or the write never finished.
+ * Everything is aligned to 8, with zeros, and in host order.  A batch is what one
+ * write puts there, whole transactions, covered by one checksum; so either all of it is
+ * valid or the write never finished.
  */
 #ifndef RINGTAIL_STORE_FORMAT_H
 #define RINGTAIL_STORE_FORMAT_H
