@@ -81,6 +81,14 @@ static void fill_batch(struct rt_batch *batch, const struct kind *kind, uint64_t
 
 	rt_batch_reset(batch, first);
 	for (unsigned i = 0; i < kind->per_batch && seq <= count; i++) {
+		if (kind->per_txn == 1) {
+			memcpy(value, &seq, sizeof(seq));
+			(void)b_check(rt_batch_one(batch, RT_OP_PUT, 0, &seq, KEY_SIZE,
+						   value, value_len, seq),
+				      "no memory");
+			seq++;
+			continue;
+		}
 		(void)b_check(rt_batch_begin(batch), "no memory");
 		for (unsigned n = 0; n < kind->per_txn; n++, seq++) {
 			memcpy(value, &seq, sizeof(seq));
