@@ -737,7 +737,6 @@ int main(void)
 		T(damage_below_it_in_its_own_segment_can_be_dropped),
 		T(two_damages_in_its_own_segment),
 		T(what_is_damaged_itself_is_not_kept),
-		T(what_is_damaged_itself_is_not_kept),
 		T(what_no_snapshot_has_is_dropped_from_the_other_end),
 		T(what_is_advised_helps),
 		T(the_state_is_never_dropped),

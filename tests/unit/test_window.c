@@ -289,11 +289,15 @@ static bool has_windows(void)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		T(what_is_stored_is_history),    T(segments_follow_each_other),
-		T(pages_are_asked_for_ahead),    T(an_answer_may_be_a_refusal),
-		T(a_late_answer_is_passed_over), T(large_batches_are_written),
-		T(a_late_answer_is_passed_over), T(who_has_none),
-		T(blocks_have_to_be_reserved),   T(a_segment_may_be_cut_under_it),
+		T(what_is_stored_is_history),
+		T(segments_follow_each_other),
+		T(pages_are_asked_for_ahead),
+		T(an_answer_may_be_a_refusal),
+		T(a_late_answer_is_passed_over),
+		T(large_batches_are_written),
+		T(who_has_none),
+		T(blocks_have_to_be_reserved),
+		T(a_segment_may_be_cut_under_it),
 	};
 
 	if (!has_windows())
