@@ -79,7 +79,7 @@ void rt_table_expect_bucket(const struct rt_table *table, uint64_t hash)
 	expect(bucket_of(table, hash));
 }
 
-void rt_table_expect_entry(const struct rt_table *table, uint64_t hash)
+RT_INLINE void expect_entry(const struct rt_table *table, uint64_t hash)
 {
 	const struct rt_entry *entry = *bucket_of(table, hash);
 
@@ -119,7 +119,7 @@ void rt_table_expect(const struct rt_table *table, const uint64_t *hashes, size_
 	for (size_t i = 0; i < n; i++)
 		rt_table_expect_bucket(table, hashes[i]);
 	for (size_t i = 0; i < n; i++)
-		rt_table_expect_entry(table, hashes[i]);
+		expect_entry(table, hashes[i]);
 	for (size_t i = 0; i < n; i++)
 		expect_rest(table, hashes[i]);
 }

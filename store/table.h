@@ -79,9 +79,8 @@ uint64_t rt_table_hash(const struct rt_table *table, const void *key, size_t len
  */
 void rt_table_expect(const struct rt_table *table, const uint64_t *hashes, size_t n);
 
-/* Parts of it, for one who has other things to do meanwhile. */
+/* For one that comes later, and is put there: its bucket is all that is needed. */
 void rt_table_expect_bucket(const struct rt_table *table, uint64_t hash);
-void rt_table_expect_entry(const struct rt_table *table, uint64_t hash);
 
 /* NULL if there is none. */
 struct rt_entry *rt_table_find(const struct rt_table *table, uint64_t hash,
