@@ -298,11 +298,11 @@ static void who_is_alone_is_served_at_once(void **state)
 	assert_int_equal(head(), 3);
 }
 
-/* Some segments, and batches that are larger than what is left of one. */
+/* Ten segments, and batches that are larger than what is left of one. */
 static void segments_end_in_flight(void **state)
 {
 	(void)state;
-	for (unsigned i = 0; i < 12000; i++) {
+	for (unsigned i = 0; i < 15000; i++) {
 		put(i);
 		if (i % 150 == 149)
 			push();
@@ -310,11 +310,11 @@ static void segments_end_in_flight(void **state)
 	}
 	push();
 	wait_for(f.round);
-	assert_int_equal(head(), 12000);
-	assert_true(feed()->journal.log.segment_first > 8000);
+	assert_int_equal(head(), 15000);
+	assert_true(feed()->journal.log.segment_first > 12500);
 	close_server();
 	open_server();
-	assert_int_equal(head(), 12000);
+	assert_int_equal(head(), 15000);
 	assert_int_equal(feed()->table.n, 100);
 }
 
