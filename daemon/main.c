@@ -14,10 +14,14 @@
 #include "daemon/log.h"
 #include "daemon/renew.h"
 #include "daemon/server.h"
+#include "daemon/slice.h"
 #include "daemon/systemd.h"
 
 #define FDS_BESIDE 64u /* descriptors that are no clients, feeds aside */
 #define FDS_A_FEED 8u
+
+/* Publishers wait for the loop, and so does the disk; shorter ones gave them less. */
+#define SLICE_NS UINT64_C(500000)
 
 static struct rt_server server;
 
@@ -117,6 +121,7 @@ static int serve(struct rt_loop *loop, struct rt_listeners *listeners)
 	rt_log(RT_LOG_INFO, "ready: %s, socket %s", status,
 	       listeners->path ? listeners->path : "inherited");
 	rt_notify_ready(status);
+	rt_slice_set(SLICE_NS);
 	r = rt_loop_run(loop);
 	rt_notify_stopping();
 	if (r < 0)

@@ -6,8 +6,13 @@
 #include <stdatomic.h>
 #include <sys/eventfd.h>
 
+#include "daemon/slice.h"
 #include "shm/segment.h"
 #include "shm/thread.h"
+
+/* The disk has nothing to do while it waits for a processor; it needs one for some ten
+ * microseconds at a time.  The shortest there is. */
+#define SLICE_NS UINT64_C(100000)
 
 struct rt_syncer {
 	pthread_t thread;
@@ -57,6 +62,7 @@ static void *work(void *arg)
 	struct rt_syncer *syncer = arg;
 	struct rt_sync_job *job;
 
+	rt_slice_set(SLICE_NS);
 	(void)pthread_mutex_lock(&syncer->mutex); /* of a kind that cannot fail */
 	while ((job = begin_next(syncer))) {
 		(void)pthread_mutex_unlock(&syncer->mutex);
