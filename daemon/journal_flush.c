@@ -148,21 +148,35 @@ static bool fits(const struct rt_log *log, uint64_t size)
 	return log->fd >= 0 && size <= log->segment_end - log->offset;
 }
 
+/*
+ * A segment ends with its zeros, if there was no time for more, but not before it is as
+ * long.  Where zeros matter, what is without them should be over soon: so the first one
+ * of a feed is short, and those that follow twice as long each, or longer.
+ */
+static uint64_t shortest(const struct rt_journal *j)
+{
+	if (!j->syncer)
+		return UINT64_MAX;
+	return rt_max(PREPARE_FIRST, j->log.fd < 0 ? 0 : 2 * j->log.segment_end);
+}
+
 /* The next segment is needed: as far as it has been prepared. */
 static void take_prepared(struct rt_journal *j)
 {
 	int fd;
-	uint64_t size = rt_preparer_take(j->preparer, &fd);
+	uint64_t size = rt_preparer_take(j->preparer, shortest(j), &fd);
 
 	j->is_preparing = false;
 	if (size)
 		rt_log_adopt_spare(&j->log, fd, size);
 }
 
-/* It is time for the next one when there is none, or half of it is in use. */
+/* It is time for the next one when there is none, it is a short one, or half of it is
+ * in use. */
 static void prepare_next(struct rt_journal *j)
 {
-	if (j->log.fd >= 0 && j->log.offset < j->log.segment_end / 2)
+	if (j->log.fd >= 0 && j->log.segment_end >= j->log.config.segment_size &&
+	    j->log.offset < j->log.segment_end / 2)
 		return;
 	j->is_preparing = true;
 	j->to_prepare = 0;

@@ -66,7 +66,7 @@ static void work_on(struct rt_preparer *p)
 	(void)pthread_mutex_lock(&p->mutex);
 	p->busy = false;
 	p->failed = fd < 0 || r < 0;
-	if (p->fd >= 0)
+	if (p->fd >= 0 && !r)
 		p->done = to;
 	p->fd = fd < 0 ? -1 : fd;
 	(void)pthread_cond_broadcast(&p->changed);
@@ -159,15 +159,23 @@ void rt_preparer_allow(struct rt_preparer *p, uint64_t n_bytes)
 	(void)pthread_mutex_unlock(&p->mutex);
 }
 
-uint64_t rt_preparer_take(struct rt_preparer *p, int *ret_fd)
+/* The size that it has then: to cut it is no matter of life and death. */
+static uint64_t cut(const struct rt_preparer *p, uint64_t size)
+{
+	if (size >= p->size || ftruncate(p->fd, (off_t)size) < 0)
+		return p->size;
+	return size;
+}
+
+uint64_t rt_preparer_take(struct rt_preparer *p, uint64_t least, int *ret_fd)
 {
 	uint64_t size;
 
 	(void)pthread_mutex_lock(&p->mutex);
 	p->allowed = 0;
-	while (p->busy)
+	while (p->busy || (p->fd < 0 && !p->failed))
 		(void)pthread_cond_wait(&p->changed, &p->mutex);
-	size = p->fd < 0 ? 0 : p->size;
+	size = p->fd < 0 ? 0 : cut(p, rt_max(p->done, least));
 	*ret_fd = p->fd;
 	p->fd = -1;
 	p->size = 0;

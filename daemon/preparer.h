@@ -34,9 +34,10 @@ void rt_preparer_begin(struct rt_preparer *preparer, uint64_t size);
 void rt_preparer_allow(struct rt_preparer *preparer, uint64_t n_bytes);
 
 /*
- * Waits for a write that is under way and hands over what there is, with its name
- * RT_LOG_NEXT_NAME: its size, and a descriptor; 0 if it could not be made.
+ * Waits until it is reserved, or for a write that is under way, and hands over what
+ * there is, with its name RT_LOG_NEXT_NAME: its size, and a descriptor; 0 if it could
+ * not be made.  It ends with its zeros, if they are @least bytes or more, else there.
  */
-uint64_t rt_preparer_take(struct rt_preparer *preparer, int *ret_fd);
+uint64_t rt_preparer_take(struct rt_preparer *preparer, uint64_t least, int *ret_fd);
 
 #endif

@@ -151,6 +151,12 @@ static int setup_large(void **state)
 	return setup_mode("os", "8M");
 }
 
+static int setup_whole(void **state)
+{
+	(void)state;
+	return setup_mode("disk", "16M");
+}
+
 static int setup_memory(void **state)
 {
 	(void)state;
@@ -731,6 +737,48 @@ static void the_next_segment_is_made_when_half_is_used(void **state)
 	assert_int_equal(head(), i);
 }
 
+static void put_pages(unsigned n)
+{
+	static char value[4096];
+
+	while (n--)
+		t_ok(rt_feed_put(feed(), "key", 3, value, sizeof(value), NULL));
+	t_ok(rt_feed_flush(feed()));
+}
+
+/* A sync is dear where there are none, so that has to be over soon. */
+static void the_first_segments_are_short(void **state)
+{
+	const struct rt_log *log = &feed()->journal.log;
+	uint64_t first, end;
+
+	(void)state;
+	put_pages(1);
+	end = log->segment_end;
+	assert_int_equal(end, 4 << 20);
+	while (end < 16 << 20) {
+		first = log->segment_first;
+		while (log->segment_first == first)
+			put_pages(2);
+		assert_in_range(log->segment_end, 2 * end, 16 << 20);
+		end = log->segment_end;
+	}
+	assert_int_equal(log->synced + 1, log->next);
+}
+
+/* As a start does that finds a tail. */
+static void the_one_after_a_cut_is_not_shorter_than_the_first(void **state)
+{
+	struct rt_log *log = &feed()->journal.log;
+
+	(void)state;
+	put_pages(1);
+	log->segment_end = log->offset;
+	put_pages(1);
+	assert_in_range(log->segment_end, 4 << 20, 16 << 20);
+	assert_int_equal(head(), 2);
+}
+
 #define TO(name) cmocka_unit_test_setup_teardown(name, setup_os, teardown)
 #define T(name)  cmocka_unit_test_setup_teardown(name, setup, teardown)
 
@@ -754,6 +802,11 @@ int main(void)
 		T(the_next_segment_is_made_when_half_is_used),
 		cmocka_unit_test_setup_teardown(
 			the_next_segment_is_made_when_half_is_used, setup_memory,
+			teardown),
+		cmocka_unit_test_setup_teardown(the_first_segments_are_short,
+						setup_whole, teardown),
+		cmocka_unit_test_setup_teardown(
+			the_one_after_a_cut_is_not_shorter_than_the_first, setup_whole,
 			teardown),
 		TO(a_new_segment_waits_for_a_sync_and_publishers_go_on),
 		TO(a_flush_does_not_wait_for_the_loop),
