@@ -53,22 +53,43 @@ uint64_t b_ticks_of(uint64_t ns)
 	return (uint64_t)((double)ns / ns_per_tick());
 }
 
-void b_pin(unsigned n)
+/* At first; a child of a pinned process has it too. */
+static const cpu_set_t *allowed(void)
 {
-	static cpu_set_t allowed; /* at first; a child of a pinned process has it too */
+	static cpu_set_t at_first;
+
+	if (CPU_COUNT(&at_first) == 0)
+		(void)sched_getaffinity(0, sizeof(at_first), &at_first);
+	return &at_first;
+}
+
+unsigned b_processors(void)
+{
+	return (unsigned)CPU_COUNT(allowed());
+}
+
+void b_pin_process(int pid, unsigned n)
+{
 	cpu_set_t one;
 
-	if (CPU_COUNT(&allowed) == 0 &&
-	    sched_getaffinity(0, sizeof(allowed), &allowed) < 0)
-		return;
 	CPU_ZERO(&one);
 	for (unsigned cpu = 0; cpu < CPU_SETSIZE; cpu++)
-		if (CPU_ISSET(cpu, &allowed) && n-- == 0) {
+		if (CPU_ISSET(cpu, allowed()) && n-- == 0) {
 			CPU_SET(cpu, &one);
-			(void)sched_setaffinity(0, sizeof(one), &one);
+			(void)sched_setaffinity(pid, sizeof(one), &one);
 			return;
 		}
 	(void)fprintf(stderr, "bench: one processor only, figures mean little\n");
+}
+
+void b_pin(unsigned n)
+{
+	b_pin_process(0, n);
+}
+
+void b_unpin_process(int pid)
+{
+	(void)sched_setaffinity(pid, sizeof(cpu_set_t), allowed());
 }
 
 void *b_shared(size_t size)

@@ -47,6 +47,11 @@ uint64_t b_ticks_of(uint64_t ns); /* and back */
 
 /* Pins the calling thread to the n-th processor that it may use, if there is one. */
 void b_pin(unsigned n);
+/* Likewise the first thread of a process, 0 the calling one. */
+void b_pin_process(int pid, unsigned n);
+/* Any of the processors again. */
+void b_unpin_process(int pid);
+unsigned b_processors(void);
 
 /* Memory for @size bytes that a forked child shares. */
 void *b_shared(size_t size);

@@ -4,10 +4,15 @@
  *
  * One publisher that waits for each answer; some that do, whose commits share a sync;
  * and many with commands in flight, with small values and with larger.  The neighbour
- * writes as many bytes at once as the daemon did and syncs, rounds in turn: into a file
- * that is reserved, and, which is the limit of the disk, over one that has been written
- * before.  One thread publishes, so where batches become large the processors are the
- * limit, and not the disk.  $RINGTAIL_BENCH_DISK is where all files lie.
+ * writes as many bytes at once as the daemon did and syncs, rounds in turn: into files
+ * that are reserved, one after the other as a log has its segments, and, which is the
+ * limit of the disk, over one that has been written before.  One thread publishes, so
+ * where batches become large the processors are the limit, and not the disk.
+ *
+ * The publisher that is alone is measured on one processor as well, and on each in
+ * turn: a sync takes a quarter longer on one that has not the interrupts of the disk.
+ *
+ * $RINGTAIL_BENCH_DISK is where all files lie; they take some 20 GB.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -88,18 +93,27 @@ static double publish_p50(int fd, unsigned n)
 /* What is written beside the daemon. */
 struct bare {
 	int fd;
-	bool is_written; /* before: over and over; else it is always new */
+	bool is_written; /* before: over and over; else each is a new file */
+	unsigned n_files;
 	uint64_t at;
 };
 
+/* Those before stay: to write where the disk has never been takes twice as long as
+ * where something was removed, and a log that grows has to. */
 static void begin_bare(struct bare *bare)
 {
+	char path[64];
+
 	bare->at = START;
 	if (bare->is_written)
 		return;
-	if (ftruncate(bare->fd, 0) < 0 || fallocate(bare->fd, 0, 0, SEGMENT) < 0 ||
+	if (bare->n_files)
+		(void)close(bare->fd);
+	(void)snprintf(path, sizeof(path), "%s/reserved-%u", data, bare->n_files++);
+	bare->fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+	if (bare->fd < 0 || fallocate(bare->fd, 0, 0, SEGMENT) < 0 ||
 	    fsync(bare->fd) < 0)
-		(void)fail("reserve");
+		(void)fail(path);
 }
 
 /* In small pieces, as large folios are slow to write back in part. */
@@ -114,17 +128,24 @@ static void write_all(int fd)
 		(void)fail("sync");
 }
 
-static struct bare open_bare(const char *name, bool is_written)
+static struct bare open_reserved(void)
 {
-	struct bare bare = { .is_written = is_written };
+	struct bare bare = { .fd = -1 };
+
+	begin_bare(&bare);
+	return bare;
+}
+
+static struct bare open_written(void)
+{
+	struct bare bare = { .is_written = true };
 	char path[64];
 
-	(void)snprintf(path, sizeof(path), "%s/%s", data, name);
+	(void)snprintf(path, sizeof(path), "%s/written", data);
 	bare.fd = open(path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
 	if (bare.fd < 0)
 		(void)fail(path);
-	if (is_written)
-		write_all(bare.fd);
+	write_all(bare.fd);
 	begin_bare(&bare);
 	return bare;
 }
@@ -332,15 +353,21 @@ static void run_kind(const struct kind *kind, const int *fds, struct bare bares[
 	b_report_alone("  bytes in a write", "B", (double)size);
 }
 
-static void run_one(int fd, struct bare bares[2], unsigned rounds, unsigned n)
+static void run_one(int fd, struct bare bares[2], unsigned rounds, unsigned n,
+		    bool pinned)
 {
 	struct b_pair reserved = { 0 }, written = { 0 };
 	size_t size = 1;
 
 	for (unsigned i = 0; i < rounds; i++) {
-		double ours = publish_p50(fd, n);
 		uint64_t bytes, batches;
+		double ours;
 
+		if (pinned) {
+			b_pin(i % b_processors());
+			b_pin_process(daemon_pid, i % b_processors());
+		}
+		ours = publish_p50(fd, n);
 		if (!i) {
 			measure_log(&bytes, &batches);
 			size = batches ? bytes / batches : 1;
@@ -348,7 +375,10 @@ static void run_one(int fd, struct bare bares[2], unsigned rounds, unsigned n)
 		b_pair_add(&reserved, bare_p50(&bares[0], size, n), ours);
 		b_pair_add(&written, bare_p50(&bares[1], size, n), ours);
 	}
-	b_report("one publisher, 64 B, p50", "us", "write+fdatasync", &reserved);
+	b_unpin_process(0);
+	b_unpin_process(daemon_pid);
+	b_report(pinned ? "  all on one processor" : "one publisher, 64 B, p50", "us",
+		 "write+fdatasync", &reserved);
 	b_report("  the same", "us", "overwrite+fdatasync", &written);
 }
 
@@ -370,9 +400,10 @@ int main(int argc, char **argv)
 	free(program);
 	for (unsigned i = 0; i < N_PUBLISHERS; i++)
 		fds[i] = b_daemon_connect(socket_path);
-	bares[0] = open_bare("reserved", false);
-	bares[1] = open_bare("written", true);
-	run_one(fds[0], bares, rounds, n);
+	bares[0] = open_reserved();
+	bares[1] = open_written();
+	run_one(fds[0], bares, rounds, n, false);
+	run_one(fds[0], bares, rounds, n, true);
 	for (size_t k = 0; k < sizeof(kinds) / sizeof(kinds[0]); k++)
 		run_kind(&kinds[k], fds, bares, rounds, n);
 	return 0;

@@ -149,9 +149,9 @@ static bool fits(const struct rt_log *log, uint64_t size)
 }
 
 /*
- * A segment ends with its zeros, if there was no time for more, but not before it is as
- * long.  Where zeros matter, what is without them should be over soon: so the first one
- * of a feed is short, and those that follow twice as long each, or longer.
+ * How long the next segment is at least, of which there may be too few zeros.  Where
+ * they matter, what is without them should be over soon: so the first one of a feed is
+ * short, and those that follow twice as long each, or longer.
  */
 static uint64_t shortest(const struct rt_journal *j)
 {
