@@ -12,7 +12,7 @@
  * The publisher that is alone is measured on one processor as well, and on each in
  * turn: a sync takes a quarter longer on one that has not the interrupts of the disk.
  *
- * $RINGTAIL_BENCH_DISK is where all files lie; they take some 20 GB.
+ * $RINGTAIL_BENCH_DISK is where all files lie; they take 10 GB.
  */
 #include <errno.h>
 #include <fcntl.h>
