@@ -122,10 +122,19 @@ static void count_sync(struct rt_journal *j, uint64_t duration_ns)
  * ---- Room ----
  */
 
+/* For a batch that begins the next segment, without waiting for anybody. */
+static uint64_t room_in_next(const struct rt_journal *j)
+{
+	uint64_t prepared = j->is_preparing ? rt_preparer_reserved(j->preparer) : 0;
+
+	return rt_min(prepared ? prepared - RT_LOG_START : rt_log_reserved(&j->log),
+		      RT_BATCH_MAX);
+}
+
 uint64_t rt_journal_room_left(const struct rt_journal *j)
 {
 	if (j->is_rolling)
-		return rt_min(rt_log_reserved(&j->log), RT_BATCH_MAX);
+		return room_in_next(j);
 	/* What is in flight has its place already. */
 	return j->log.fd < 0 ? 0 : j->log.segment_end - j->log.offset - j->flight_bytes;
 }
@@ -148,27 +157,29 @@ static bool fits(const struct rt_log *log, uint64_t size)
 	return log->fd >= 0 && size <= log->segment_end - log->offset;
 }
 
-/*
- * How long the next segment is at least, of which there may be too few zeros.  Where
- * they matter, what is without them should be over soon: so the first one of a feed is
- * short, and those that follow twice as long each, or longer.
- */
-static uint64_t shortest(const struct rt_journal *j)
-{
-	if (!j->syncer)
-		return UINT64_MAX;
-	return rt_max(PREPARE_FIRST, j->log.fd < 0 ? 0 : 2 * j->log.segment_end);
-}
-
 /* The next segment is needed: as far as it has been prepared. */
 static void take_prepared(struct rt_journal *j)
 {
 	int fd;
-	uint64_t size = rt_preparer_take(j->preparer, shortest(j), &fd);
+	uint64_t size = rt_preparer_take(j->preparer, &fd);
 
 	j->is_preparing = false;
 	if (size)
 		rt_log_adopt_spare(&j->log, fd, size);
+}
+
+/*
+ * Of the next segment.  Where zeros matter, what has to do without should be over soon:
+ * so the first one of a feed is short, and those that follow twice as long each.
+ */
+static uint64_t next_size(const struct rt_journal *j)
+{
+	uint64_t size = j->log.config.segment_size;
+
+	if (!j->syncer)
+		return size;
+	return rt_min(size, rt_max(PREPARE_FIRST,
+				   j->log.fd < 0 ? 0 : 2 * j->log.segment_end));
 }
 
 /* It is time for the next one when there is none, it is a short one, or half of it is
@@ -180,7 +191,7 @@ static void prepare_next(struct rt_journal *j)
 		return;
 	j->is_preparing = true;
 	j->to_prepare = 0;
-	rt_preparer_begin(j->preparer, j->log.config.segment_size);
+	rt_preparer_begin(j->preparer, next_size(j));
 	if (j->syncer)
 		rt_preparer_allow(j->preparer, PREPARE_FIRST);
 }
@@ -202,9 +213,13 @@ static void prepare_more(struct rt_journal *j, uint64_t size)
 /* Room for a batch of @size bytes; nothing may be in flight. */
 static int place(struct rt_journal *j, uint64_t size, int *ret_fd, uint64_t *ret_offset)
 {
+	int r;
+
 	if (j->is_preparing && !fits(&j->log, size) && !j->log.failed)
 		take_prepared(j);
-	return say_room(j, rt_log_place(&j->log, size, &j->fault, ret_fd, ret_offset));
+	r = say_room(j, rt_log_place(&j->log, size, &j->fault, ret_fd, ret_offset));
+	j->is_rolling &= r < 0;
+	return r;
 }
 
 /*
@@ -318,7 +333,8 @@ static bool can_take_off(const struct rt_journal *j)
 {
 	if (rt_batch_is_empty(&j->batch) || j->n_flights == RT_N(j->flights))
 		return false;
-	return !j->n_flights || j->batch.len <= rt_journal_room_left(j);
+	return !j->n_flights ||
+	       (!j->is_rolling && j->batch.len <= rt_journal_room_left(j));
 }
 
 /* What was offered and has not begun goes on gathering. */
@@ -408,6 +424,19 @@ static bool waits_for_sync(const struct rt_journal *j)
 	return j->is_rolling && j->log.unsynced && !j->log.failed;
 }
 
+/*
+ * A segment ends behind what is in flight.  If the next one is reserved, what gathers
+ * is for that, and nobody waits for the disk.
+ */
+static bool begin_rolling(struct rt_journal *j, size_t need)
+{
+	if (!j->n_flights || j->log.failed || j->batch.len >= RT_BATCH_MAX ||
+	    j->batch.len + need > room_in_next(j))
+		return false;
+	j->is_rolling = true;
+	return true;
+}
+
 int rt_journal_make_room(struct rt_journal *j, size_t need)
 {
 	bool is_open = j->batch.txn_at;
@@ -420,6 +449,8 @@ int rt_journal_make_room(struct rt_journal *j, size_t need)
 		return r;
 	if ((j->n_flights || waits_for_sync(j)) && j->batch.len < RT_BATCH_MAX &&
 	    j->batch.len + need <= rt_journal_room_left(j))
+		return 0;
+	if (begin_rolling(j, need))
 		return 0;
 	r = is_open ? land_all(j) : rt_journal_flush(j);
 	return r < 0 ? r : find_room(j, j->batch.len + need);

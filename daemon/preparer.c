@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include "daemon/slice.h"
 #include "shm/thread.h"
 
 #define PIECE (UINT64_C(16) << 10)  /* of zeros in one write */
@@ -84,6 +85,7 @@ static void *work(void *arg)
 {
 	struct rt_preparer *p = arg;
 
+	rt_slice_set(RT_SLICE_USUAL);
 	(void)pthread_mutex_lock(&p->mutex);
 	while (!p->ending) {
 		if (has_work(p))
@@ -159,15 +161,17 @@ void rt_preparer_allow(struct rt_preparer *p, uint64_t n_bytes)
 	(void)pthread_mutex_unlock(&p->mutex);
 }
 
-/* The size that it has then: to cut it is no matter of life and death. */
-static uint64_t cut(const struct rt_preparer *p, uint64_t size)
+uint64_t rt_preparer_reserved(struct rt_preparer *p)
 {
-	if (size >= p->size || ftruncate(p->fd, (off_t)size) < 0)
-		return p->size;
+	uint64_t size;
+
+	(void)pthread_mutex_lock(&p->mutex);
+	size = p->fd < 0 ? 0 : p->size;
+	(void)pthread_mutex_unlock(&p->mutex);
 	return size;
 }
 
-uint64_t rt_preparer_take(struct rt_preparer *p, uint64_t least, int *ret_fd)
+uint64_t rt_preparer_take(struct rt_preparer *p, int *ret_fd)
 {
 	uint64_t size;
 
@@ -175,7 +179,7 @@ uint64_t rt_preparer_take(struct rt_preparer *p, uint64_t least, int *ret_fd)
 	p->allowed = 0;
 	while (p->busy || (p->fd < 0 && !p->failed))
 		(void)pthread_cond_wait(&p->changed, &p->mutex);
-	size = p->fd < 0 ? 0 : cut(p, rt_max(p->done, least));
+	size = p->fd < 0 ? 0 : p->size;
 	*ret_fd = p->fd;
 	p->fd = -1;
 	p->size = 0;

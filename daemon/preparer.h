@@ -33,11 +33,14 @@ void rt_preparer_begin(struct rt_preparer *preparer, uint64_t size);
 /* @n_bytes more may be written. */
 void rt_preparer_allow(struct rt_preparer *preparer, uint64_t n_bytes);
 
+/* How much is reserved: all of it, or 0 as long as nothing is.  Does not wait. */
+uint64_t rt_preparer_reserved(struct rt_preparer *preparer);
+
 /*
  * Waits until it is reserved, or for a write that is under way, and hands over what
  * there is, with its name RT_LOG_NEXT_NAME: its size, and a descriptor; 0 if it could
- * not be made.  It ends with its zeros, if they are @least bytes or more, else there.
+ * not be made.
  */
-uint64_t rt_preparer_take(struct rt_preparer *preparer, uint64_t least, int *ret_fd);
+uint64_t rt_preparer_take(struct rt_preparer *preparer, int *ret_fd);
 
 #endif

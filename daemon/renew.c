@@ -8,6 +8,7 @@
 #include "daemon/release.h"
 #include "daemon/renew_parts.h"
 #include "daemon/session.h"
+#include "daemon/slice.h"
 #include "shm/thread.h"
 
 static struct rt_renewal *new_renewal(struct rt_server *server, struct rt_feed *feed,
@@ -113,6 +114,7 @@ static void *run(void *arg)
 	struct rt_renewal *r = arg;
 	int wake_fd = r->server->wake_fd;
 
+	rt_slice_set(RT_SLICE_USUAL);
 	rt_renewal_work(r);
 	atomic_store(&r->done, true);
 	/* Fails only when it is full: then a wake is due already. */

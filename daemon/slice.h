@@ -13,6 +13,8 @@
 
 #include "shm/base.h"
 
+#define RT_SLICE_USUAL 0 /* whatever the scheduler gives those that do not ask */
+
 /*
  * The calling thread's, and of those that it begins afterwards: 100,000 to 100,000,000
  * ns. Its nice value stays; without effect for a policy other than SCHED_OTHER, or

@@ -8,6 +8,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "daemon/slice.h"
 #include "shm/segment.h"
 #include "shm/thread.h"
 
@@ -123,6 +124,7 @@ static void introduce(struct rt_snapshotter *s)
 	pid_t tid = (pid_t)syscall(SYS_gettid);
 	bool may_idle;
 
+	rt_slice_set(RT_SLICE_USUAL); /* not as the loop, which begins it */
 	(void)setpriority(PRIO_PROCESS, (id_t)tid, NICENESS);
 	may_idle = may_come_back((id_t)tid);
 	(void)pthread_mutex_lock(&s->lock); /* cannot fail, as those below */

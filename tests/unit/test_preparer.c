@@ -111,7 +111,7 @@ static void zeros_are_written_as_far_as_allowed(void **state)
 	wait_for(1, 2);
 	rt_preparer_allow(preparer, 1000); /* too little for another step */
 	(void)usleep(50000);               /* which it would begin meanwhile */
-	assert_int_equal(rt_preparer_take(preparer, SIZE, &fd), SIZE);
+	assert_int_equal(rt_preparer_take(preparer, &fd), SIZE);
 	assert_int_equal(done.n_bytes, SIZE / 2);
 	assert_in_range(done.largest, 1, 64 << 10); /* in small pieces */
 	t_ok(fstat(fd, &st));
@@ -129,35 +129,10 @@ static void all_of_it_and_not_more(void **state)
 
 	rt_preparer_allow(preparer, 100 * SIZE);
 	wait_for(1, 4);
-	assert_int_equal(rt_preparer_take(preparer, SIZE, &fd), SIZE);
+	assert_int_equal(rt_preparer_take(preparer, &fd), SIZE);
 	assert_int_equal(done.n_bytes, SIZE);
 	assert_int_equal(done.n_syncs, 4);
 	(void)close(fd);
-	rt_preparer_close(preparer);
-}
-
-static void it_ends_with_its_zeros_or_as_asked(void **state)
-{
-	static const uint64_t least[] = { 0, SIZE / 2, SIZE / 2 + 4096, SIZE,
-					  UINT64_MAX };
-	struct logrig *rig = *state;
-	struct rt_preparer *preparer = start(rig);
-
-	for (unsigned i = 0; i < T_N(least); i++) {
-		uint64_t want = rt_min(rt_max(least[i], SIZE / 2), SIZE), size;
-		struct stat st;
-		int fd;
-
-		if (i)
-			rt_preparer_begin(preparer, SIZE);
-		rt_preparer_allow(preparer, SIZE / 2);
-		wait_for(i + 1, 2 * (i + 1));
-		size = rt_preparer_take(preparer, least[i], &fd);
-		assert_int_equal(size, want);
-		t_ok(fstat(fd, &st));
-		assert_int_equal(st.st_size, want);
-		(void)close(fd);
-	}
 	rt_preparer_close(preparer);
 }
 
@@ -172,7 +147,7 @@ static void a_prepared_segment_is_the_next(void **state)
 
 	rt_preparer_allow(preparer, SIZE / 2);
 	wait_for(1, 2);
-	size = rt_preparer_take(preparer, SIZE, &fd);
+	size = rt_preparer_take(preparer, &fd);
 	t_ok(fstat(fd, &prepared));
 	rt_log_adopt_spare(&rig->log, fd, size);
 	assert_false(has(rig, RT_LOG_NEXT_NAME));
@@ -200,7 +175,7 @@ static void it_can_be_taken_early(void **state)
 	rt_preparer_allow(preparer, SIZE);
 	wait_for(1, 1);
 	set_shut(false);
-	assert_int_equal(rt_preparer_take(preparer, SIZE, &fd), SIZE);
+	assert_int_equal(rt_preparer_take(preparer, &fd), SIZE);
 	assert_int_equal(done.n_bytes % (SIZE / 4), 0);
 	(void)close(fd);
 	rt_preparer_begin(preparer, SIZE);
@@ -214,13 +189,13 @@ static void what_cannot_be_reserved_is_left_to_the_log(void **state)
 	int fd;
 
 	wait_for(1, 0);
-	assert_int_equal(rt_preparer_take(preparer, SIZE, &fd), SIZE);
+	assert_int_equal(rt_preparer_take(preparer, &fd), SIZE);
 	(void)close(fd);
 	done.reserve_error = ENOSPC;
 	rt_preparer_begin(preparer, SIZE);
 	rt_preparer_allow(preparer, SIZE);
 	wait_for(2, 0);
-	assert_int_equal(rt_preparer_take(preparer, SIZE, &fd), 0);
+	assert_int_equal(rt_preparer_take(preparer, &fd), 0);
 	assert_false(has(rig, RT_LOG_NEXT_NAME));
 	done.reserve_error = 0;
 	lr_append(rig, 25);
@@ -235,12 +210,12 @@ static void nothing_is_prepared_on_a_disk_that_is_nearly_full(void **state)
 	int fd;
 
 	wait_for(1, 0);
-	assert_int_equal(rt_preparer_take(preparer, SIZE, &fd), SIZE);
+	assert_int_equal(rt_preparer_take(preparer, &fd), SIZE);
 	(void)close(fd);
 	done.reserve_error = ENOSPC; /* as it is tried without a look */
 	rt_preparer_begin(preparer, rt_file_free(rig->log.dir_fd, false) / 4 * 3);
 	(void)usleep(50000); /* which it would begin meanwhile */
-	assert_int_equal(rt_preparer_take(preparer, SIZE, &fd), 0);
+	assert_int_equal(rt_preparer_take(preparer, &fd), 0);
 	assert_int_equal(done.n_reserved, 1);
 	rt_preparer_close(preparer);
 }
@@ -286,7 +261,6 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		T(zeros_are_written_as_far_as_allowed),
 		T(all_of_it_and_not_more),
-		T(it_ends_with_its_zeros_or_as_asked),
 		T(a_prepared_segment_is_the_next),
 		T(it_can_be_taken_early),
 		T(what_cannot_be_reserved_is_left_to_the_log),

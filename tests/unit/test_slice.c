@@ -42,6 +42,7 @@ static bool holds_in_thread(void *(*run)(void *arg))
 
 static void *set_with_nice(void *holds)
 {
+	uint64_t usual = rt_slice_get(0);
 	int nice = getpriority(PRIO_PROCESS, 0) + 1;
 	bool ok = setpriority(PRIO_PROCESS, own_tid(), nice) == 0;
 
@@ -50,6 +51,9 @@ static void *set_with_nice(void *holds)
 	ok &= rt_slice_get(0) == LONGER;
 	rt_slice_set(SHORT);
 	ok &= rt_slice_get(0) == SHORT;
+	rt_slice_set(RT_SLICE_USUAL);
+	ok &= rt_slice_get(0) == usual;
+	rt_slice_set(SHORT);
 	*(bool *)holds = ok && getpriority(PRIO_PROCESS, own_tid()) == nice &&
 			 sched_getscheduler(0) == SCHED_OTHER;
 	return NULL;

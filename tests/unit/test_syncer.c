@@ -20,6 +20,7 @@
 
 #include "daemon/feed.h"
 #include "daemon/log.h"
+#include "daemon/preparer.h"
 #include "daemon/server.h"
 
 struct fixture {
@@ -737,12 +738,17 @@ static void the_next_segment_is_made_when_half_is_used(void **state)
 	assert_int_equal(head(), i);
 }
 
-static void put_pages(unsigned n)
+static void put_page(void)
 {
 	static char value[4096];
 
+	t_ok(rt_feed_put(feed(), "key", 3, value, sizeof(value), NULL));
+}
+
+static void put_pages(unsigned n)
+{
 	while (n--)
-		t_ok(rt_feed_put(feed(), "key", 3, value, sizeof(value), NULL));
+		put_page();
 	t_ok(rt_feed_flush(feed()));
 }
 
@@ -760,22 +766,85 @@ static void the_first_segments_are_short(void **state)
 		first = log->segment_first;
 		while (log->segment_first == first)
 			put_pages(2);
-		assert_in_range(log->segment_end, 2 * end, 16 << 20);
+		assert_int_equal(log->segment_end, 2 * end);
 		end = log->segment_end;
 	}
 	assert_int_equal(log->synced + 1, log->next);
 }
 
-/* As a start does that finds a tail. */
+static void wait_until_reserved(void)
+{
+	while (!rt_preparer_reserved(feed()->journal.preparer))
+		(void)usleep(1000);
+}
+
+/* A disk that takes its time keeps nobody from changing something. */
+static void a_segment_ends_behind_what_is_in_flight(void **state)
+{
+	const struct rt_journal *journal = &feed()->journal;
+
+	(void)state;
+	shut_disk();
+	wait_until_reserved();
+	for (unsigned i = 0; i < 1500; i++) {
+		put_page();
+		if (i % 4 == 3)
+			push();
+	}
+	assert_true(journal->is_rolling);
+	assert_int_equal(head(), 1);
+	open_disk();
+	wait_for(f.round);
+	assert_false(journal->is_rolling);
+	assert_int_equal(head(), 1501);
+	assert_int_not_equal(journal->log.segment_first, 1);
+	close_server();
+	open_server();
+	assert_int_equal(head(), 1501);
+}
+
+static void a_transaction_goes_on_in_the_next_segment(void **state)
+{
+	const struct rt_journal *journal = &feed()->journal;
+	unsigned n = 0;
+
+	(void)state;
+	shut_disk();
+	wait_until_reserved();
+	put_page();
+	push();
+	while (!journal->is_rolling) {
+		rt_feed_begin(feed());
+		for (unsigned i = 0; i < 100; i++, n++)
+			put_page();
+		t_ok(rt_feed_commit(feed()));
+	}
+	rt_feed_begin(feed());
+	put_page();
+	rt_feed_abort(feed()); /* nor does that take anything with it */
+	push();
+	open_disk();
+	wait_for(f.round);
+	assert_int_equal(head(), 2 + n);
+	assert_int_not_equal(journal->log.segment_first, 1);
+	close_server();
+	open_server();
+	assert_int_equal(head(), 2 + n);
+}
+
+/* As by a start that finds a tail. */
 static void the_one_after_a_cut_is_not_shorter_than_the_first(void **state)
 {
-	struct rt_log *log = &feed()->journal.log;
+	const struct rt_log *log = &feed()->journal.log;
 
 	(void)state;
 	put_pages(1);
-	log->segment_end = log->offset;
+	t_ok(t_sh(NULL, "truncate -s %llu %s/data/f/*.log",
+		  (unsigned long long)log->offset, f.dir));
+	close_server();
+	open_server();
 	put_pages(1);
-	assert_in_range(log->segment_end, 4 << 20, 16 << 20);
+	assert_int_equal(log->segment_end, 4 << 20);
 	assert_int_equal(head(), 2);
 }
 
@@ -805,6 +874,11 @@ int main(void)
 			teardown),
 		cmocka_unit_test_setup_teardown(the_first_segments_are_short,
 						setup_whole, teardown),
+		cmocka_unit_test_setup_teardown(a_segment_ends_behind_what_is_in_flight,
+						setup_whole, teardown),
+		cmocka_unit_test_setup_teardown(
+			a_transaction_goes_on_in_the_next_segment, setup_whole,
+			teardown),
 		cmocka_unit_test_setup_teardown(
 			the_one_after_a_cut_is_not_shorter_than_the_first, setup_whole,
 			teardown),
