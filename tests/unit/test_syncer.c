@@ -835,16 +835,14 @@ static void a_transaction_goes_on_in_the_next_segment(void **state)
 /* As by a start that finds a tail. */
 static void the_one_after_a_cut_is_not_shorter_than_the_first(void **state)
 {
-	const struct rt_log *log = &feed()->journal.log;
-
 	(void)state;
 	put_pages(1);
 	t_ok(t_sh(NULL, "truncate -s %llu %s/data/f/*.log",
-		  (unsigned long long)log->offset, f.dir));
+		  (unsigned long long)feed()->journal.log.offset, f.dir));
 	close_server();
 	open_server();
 	put_pages(1);
-	assert_int_equal(log->segment_end, 4 << 20);
+	assert_int_equal(feed()->journal.log.segment_end, 4 << 20);
 	assert_int_equal(head(), 2);
 }
 
