@@ -65,7 +65,9 @@ static const cpu_set_t *allowed(void)
 
 unsigned b_processors(void)
 {
-	return (unsigned)CPU_COUNT(allowed());
+	int n = CPU_COUNT(allowed());
+
+	return n ? (unsigned)n : 1;
 }
 
 void b_pin_process(int pid, unsigned n)

@@ -218,7 +218,8 @@ static int place(struct rt_journal *j, uint64_t size, int *ret_fd, uint64_t *ret
 	if (j->is_preparing && !fits(&j->log, size) && !j->log.failed)
 		take_prepared(j);
 	r = say_room(j, rt_log_place(&j->log, size, &j->fault, ret_fd, ret_offset));
-	j->is_rolling &= r < 0;
+	if (!r)
+		j->is_rolling = false;
 	return r;
 }
 

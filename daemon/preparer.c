@@ -161,12 +161,17 @@ void rt_preparer_allow(struct rt_preparer *p, uint64_t n_bytes)
 	(void)pthread_mutex_unlock(&p->mutex);
 }
 
+static uint64_t reserved(const struct rt_preparer *p)
+{
+	return p->fd < 0 ? 0 : p->size;
+}
+
 uint64_t rt_preparer_reserved(struct rt_preparer *p)
 {
 	uint64_t size;
 
 	(void)pthread_mutex_lock(&p->mutex);
-	size = p->fd < 0 ? 0 : p->size;
+	size = reserved(p);
 	(void)pthread_mutex_unlock(&p->mutex);
 	return size;
 }
@@ -179,7 +184,7 @@ uint64_t rt_preparer_take(struct rt_preparer *p, int *ret_fd)
 	p->allowed = 0;
 	while (p->busy || (p->fd < 0 && !p->failed))
 		(void)pthread_cond_wait(&p->changed, &p->mutex);
-	size = p->fd < 0 ? 0 : p->size;
+	size = reserved(p);
 	*ret_fd = p->fd;
 	p->fd = -1;
 	p->size = 0;
